@@ -1,0 +1,1 @@
+"""Intake from the outside: MQTT network servers, CoAP devices."""

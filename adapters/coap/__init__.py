@@ -1,0 +1,1 @@
+"""The CoAP server for NB-IoT devices."""

@@ -1,0 +1,1 @@
+"""The MQTT client loop; one small pure module a network server."""

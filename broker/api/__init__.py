@@ -1,0 +1,1 @@
+"""HTTP: NGSI-LD routes, management routes, headers, ProblemDetail."""

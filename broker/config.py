@@ -1,0 +1,255 @@
+"""Settings: one typed object. A TOML file, overridden by KNUTPUNKT_… environment variables, overridden by flags.
+
+Every setting has a unit (in its name or its text), a default and a line of documentation; `knutpunkt config` prints them
+all. An unknown or invalid setting stops the start with a message that names it.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+
+class InvalidSetting(Exception):
+    """A setting is unknown or has no valid value; the text names it, where it came from and what would be right."""
+
+
+def _doc(text: str, **bounds: Any) -> Meta:
+    return Meta(description=text, **bounds)
+
+
+class Http(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The HTTP server: NGSI-LD and management API."""
+
+    host: Annotated[str, _doc("Address to listen on. Loopback unless told otherwise.")] = "127.0.0.1"
+    port: Annotated[int, _doc("TCP port.", ge=0, le=65535)] = 1026
+    token: Annotated[
+        str, _doc("Bearer token that every route but /health asks for; '' asks for none. Keep it in the environment.")
+    ] = ""
+    keepalive_seconds: Annotated[float, _doc("How long an idle connection stays open, seconds.", gt=0)] = 75.0
+
+
+class StoreSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where entities, history, outbox and registry are kept."""
+
+    url: Annotated[
+        str, _doc("sqlite:///PATH (embedded, one process) or mongodb://… (replica set, several processes).")
+    ] = "sqlite:///knutpunkt.db"
+    entity_cache: Annotated[int, _doc("Entities the embedded store keeps in memory, count.", ge=0)] = 20_000
+    readers: Annotated[int, _doc("Reading connections of the embedded store, count.", ge=1, le=64)] = 4
+
+
+class Mqtt(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One MQTT broker to subscribe to. In TOML a table [[mqtt]] each; as a flag or in the environment a URL each."""
+
+    url: Annotated[str, _doc("mqtt://[user:password@]host[:1883] or mqtts://… for TLS.")]
+    name: Annotated[str, _doc("Name in logs, metrics and lineage; by default the host.")] = ""
+    network: Annotated[str, _doc("Which network server's messages: chirpstack.")] = "chirpstack"
+    topics: Annotated[tuple[str, ...], _doc("Topic filters.")] = ("application/+/device/+/event/+",)
+    share: Annotated[str, _doc("Shared subscription group ($share/GROUP/…); '' for none. For several processes.")] = ""
+    client_id: Annotated[str, _doc("Client id; must stay the same across restarts. '' makes one from the name.")] = ""
+    username: Annotated[str, _doc("User name, if not in the URL.")] = ""
+    password: Annotated[str, _doc("Password, if not in the URL. Keep it in the environment.")] = ""
+    ca_file: Annotated[str, _doc("PEM file of the authorities to trust for mqtts; '' for the system's.")] = ""
+    cert_file: Annotated[str, _doc("PEM file of our certificate for mqtts; '' for none.")] = ""
+    key_file: Annotated[str, _doc("PEM file of our certificate's key; '' for none.")] = ""
+    receive_maximum: Annotated[
+        int, _doc("Messages unacknowledged at once, count: the back-pressure.", ge=1, le=65535)
+    ] = 512
+    session_expiry_seconds: Annotated[
+        int, _doc("How long the broker keeps our session while we are away, seconds.", ge=0)
+    ] = 7 * 24 * 3600
+    keepalive_seconds: Annotated[int, _doc("MQTT keep-alive, seconds.", ge=1, le=65535)] = 30
+
+
+class Coap(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The CoAP server for NB-IoT devices (UDP). Off unless enabled: it has no authentication of its own yet."""
+
+    enabled: Annotated[bool, _doc("Serve CoAP.")] = False
+    host: Annotated[str, _doc("Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, _doc("UDP port.", ge=0, le=65535)] = 5683
+
+
+class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Limits of inputs. What exceeds one is refused with a message that names the limit."""
+
+    body_bytes: Annotated[int, _doc("Body of an HTTP request, bytes.", ge=1024)] = 4 * 1024 * 1024
+    json_depth: Annotated[int, _doc("Nesting of JSON, levels.", ge=4, le=500)] = 64
+    batch_entities: Annotated[int, _doc("Entities in one batch operation, count.", ge=1)] = 10_000
+    query_characters: Annotated[int, _doc("Length of q, characters.", ge=16)] = 8192
+    query_terms: Annotated[int, _doc("Terms in one q, count.", ge=1)] = 100
+    query_results: Annotated[int, _doc("Largest `limit` of a query, entities.", ge=1)] = 1000
+    pattern_characters: Annotated[int, _doc("Length of a regular expression, characters.", ge=1)] = 512
+    geometry_vertices: Annotated[int, _doc("Vertices of a geometry in a query or an entity, count.", ge=4)] = 10_000
+    uplink_bytes: Annotated[int, _doc("One uplink message, bytes; a longer one is kept, not understood.", ge=256)] = (
+        256 * 1024
+    )
+    uplink_kept_bytes: Annotated[
+        int, _doc("How much is kept of a message beyond uplink_bytes, bytes; its full length is noted.", ge=256)
+    ] = 1024 * 1024
+    clock_ahead_seconds: Annotated[
+        int, _doc("How far ahead of ours a device's or network's time may be, seconds.", ge=0)
+    ] = 300
+    clock_behind_days: Annotated[int, _doc("How old an observation may be, days.", ge=1)] = 10 * 365
+    context_bytes: Annotated[int, _doc("A remote @context, bytes.", ge=1024)] = 1024 * 1024
+    context_seconds: Annotated[float, _doc("Time to fetch a remote @context, seconds.", gt=0)] = 5.0
+    contexts_cached: Annotated[int, _doc("Compiled @contexts kept in memory, count.", ge=1)] = 500
+
+
+class Writer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The writer: group commit and its queue."""
+
+    queue_commands: Annotated[
+        int, _doc("Commands waiting at most, count; beyond it, intake waits or is refused.", ge=1)
+    ] = 2000
+    group_commands: Annotated[int, _doc("Commands in one commit at most, count.", ge=1)] = 256
+
+
+class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Notifications to apps."""
+
+    timeout_seconds: Annotated[float, _doc("Time an endpoint has to answer, seconds.", gt=0)] = 10.0
+    retry_first_seconds: Annotated[float, _doc("Pause before the first retry, seconds; doubles with jitter.", gt=0)] = (
+        0.5
+    )
+    retry_longest_seconds: Annotated[float, _doc("Longest pause between retries, seconds.", gt=0)] = 300.0
+    give_up_hours: Annotated[
+        float, _doc("How long a notification is retried before it goes to the dead letters, hours.", gt=0)
+    ] = 24.0
+    host_connections: Annotated[int, _doc("Connections to one host at once, count.", ge=1)] = 32
+    private_networks: Annotated[
+        bool,
+        _doc(
+            "Endpoints and @contexts may be at loopback and private addresses. True suits a broker inside a city's network."
+        ),
+    ] = True
+    lease_seconds: Annotated[
+        float, _doc("How long a process holds a subscription's delivery before renewing, seconds.", gt=0)
+    ] = 10.0
+
+
+class Log(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Logs, on standard error."""
+
+    format: Annotated[str, _doc("json or console.", pattern="^(json|console)$")] = "console"
+    level: Annotated[str, _doc("debug, info, warning or error.", pattern="^(debug|info|warning|error)$")] = "info"
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All settings."""
+
+    http: Http = Http()
+    store: StoreSettings = StoreSettings()
+    mqtt: tuple[Mqtt, ...] = ()
+    coap: Coap = Coap()
+    limits: Limits = Limits()
+    writer: Writer = Writer()
+    delivery: Delivery = Delivery()
+    log: Log = Log()
+    base_url: Annotated[
+        str,
+        _doc(
+            "How others reach this broker (in Link headers and locations of its own @contexts); '' for the request's."
+        ),
+    ] = ""
+    shutdown_seconds: Annotated[float, _doc("Time an orderly stop may take, seconds.", gt=0)] = 10.0
+
+
+def documented(section: type[Struct]) -> list[tuple[str, str]]:
+    """(setting, documentation) of a section, in order."""
+    hints = get_type_hints(section, include_extras=True)
+    return [
+        (field, next((meta.description or "" for meta in getattr(hints[field], "__metadata__", ())), ""))
+        for field in section.__struct_fields__
+    ]
+
+
+def load_settings(
+    file: Path | None = None, environment: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None
+) -> Settings:
+    """The settings from a TOML file, then the environment, then flags (`{"http.port": 1027, "mqtt": ["mqtt://…"]}`).
+
+    An environment variable is KNUTPUNKT_ and the setting's path in capitals: KNUTPUNKT_HTTP_PORT, KNUTPUNKT_BASE_URL;
+    KNUTPUNKT_MQTT is a comma-separated list of URLs. Raises InvalidSetting.
+    """
+    tree = _read_file(file) if file is not None else {}
+    for path, text, origin in [*_from_environment(environment or {}), *_from_flags(flags or {})]:
+        _place(tree, path, text, origin)
+    try:
+        return msgspec.convert(tree, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidSetting(f"Settings: {error}") from None
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        tree = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise InvalidSetting(f"The settings file '{file}' cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidSetting(f"The settings file '{file}' is not valid TOML: {error}.") from None
+    try:
+        msgspec.convert(tree, Settings, strict=True)
+    except msgspec.ValidationError as error:
+        raise InvalidSetting(f"The settings file '{file}': {error}") from None
+    return tree
+
+
+def _paths() -> dict[str, tuple[str, ...]]:
+    """Environment variable -> path of the setting."""
+    known: dict[str, tuple[str, ...]] = {}
+    for field, hint in get_type_hints(Settings).items():
+        if isinstance(hint, type) and issubclass(hint, Struct):
+            known |= {f"KNUTPUNKT_{field}_{name}".upper(): (field, name) for name in hint.__struct_fields__}
+        else:
+            known[f"KNUTPUNKT_{field}".upper()] = (field,)
+    return known
+
+
+NOT_SETTINGS = frozenset({"KNUTPUNKT_CONFIG", "KNUTPUNKT_URL", "KNUTPUNKT_TOKEN"})
+"""Environment variables of the command line, and KNUTPUNKT_TEST_… of the tests."""
+
+
+def _from_environment(environment: Mapping[str, str]) -> list[tuple[tuple[str, ...], Any, str]]:
+    known = _paths()
+    found: list[tuple[tuple[str, ...], Any, str]] = []
+    for variable, text in environment.items():
+        if not variable.startswith("KNUTPUNKT_") or variable in NOT_SETTINGS or variable.startswith("KNUTPUNKT_TEST_"):
+            continue
+        if variable not in known:
+            raise InvalidSetting(
+                f"The environment variable {variable} is not a setting; `knutpunkt config` lists them."
+            )
+        found.append((known[variable], _urls(text.split(",")) if variable == "KNUTPUNKT_MQTT" else text, variable))
+    return found
+
+
+def _from_flags(flags: Mapping[str, Any]) -> list[tuple[tuple[str, ...], Any, str]]:
+    return [
+        (tuple(path.split(".")), _urls(value) if path == "mqtt" else value, f"--{path.replace('.', '-')}")
+        for path, value in flags.items()
+        if value is not None and value != ()
+    ]
+
+
+def _urls(urls: Any) -> list[dict[str, str]]:
+    return [{"url": url.strip()} for url in urls if url.strip()]
+
+
+def _place(tree: dict[str, Any], path: tuple[str, ...], value: Any, origin: str) -> None:
+    """Put `value` at `path`, having checked it alone so that the message names where it came from."""
+    single: dict[str, Any] = {}
+    for where in (single, tree):
+        branch = where
+        for name in path[:-1]:
+            branch = branch.setdefault(name, {})
+        branch[path[-1]] = value
+    try:
+        msgspec.convert(single, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidSetting(f"{origin}: {error}, got {value!r}.") from None

@@ -1,0 +1,1 @@
+"""Virtual identities: device models, devices, virtual sensors, bindings, swaps."""

@@ -1,0 +1,116 @@
+"""The registry's words as types. They are the bodies of the records of the same kinds (JSON, camelCase).
+
+Keys of records: a binding carries `device:<id>` and `sensor:<id>`; a virtual sensor `entity:<id>`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from broker.clock import Micros
+
+
+class Quantity(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """One quantity that a device model sends."""
+
+    quantity: str
+    """Its name in `schemas/quantities.json`."""
+    unit: str = ""
+    """UN/CEFACT common code of what the codec gives."""
+    channel: str = ""
+    source: str = ""
+    """Where it is in an object or a list of named values: a dotted path ('em.temp'), or a SenML name. '' when a codec
+    names it itself."""
+
+
+class DeviceModel(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """What a make of device sends."""
+
+    id: str
+    vendor: str
+    name: str
+    codec: str
+    """A name known to `broker.codecs.registry`: elsys, milesight, axioma-w1, cayenne-lpp, …; 'object' takes what the
+    network decoded, 'senml' takes named values; both by `quantities[].source`."""
+    network: Literal["lorawan", "nb-iot"] = "lorawan"
+    f_ports: tuple[int, ...] = ()
+    """The fPorts that carry measurements; empty: any but 0."""
+    expected_interval_seconds: int | None = None
+    quantities: tuple[Quantity, ...] = ()
+
+
+class Device(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """A physical thing."""
+
+    id: str
+    """DevEUI in lower-case hex, IMEI, or another hardware id."""
+    model: str
+    name: str = ""
+    note: str = ""
+
+
+class DeviceState(Struct, frozen=True, rename="camel", kw_only=True):
+    """What was last heard of a device; written with every uplink."""
+
+    last_seen: Micros | None = None
+    last_uplink: str | None = None
+    uplinks: int = 0
+    f_cnt: int | None = None
+    rssi: float | None = None
+    snr: float | None = None
+    gateway: str | None = None
+    battery_percent: float | None = None
+    battery_volts: float | None = None
+    joined_at: Micros | None = None
+    location: tuple[float, float] | None = None
+    """Longitude, latitude."""
+    last_problem: str | None = None
+
+
+class Output(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """One line of a virtual sensor's contract: this quantity becomes that attribute."""
+
+    quantity: str
+    attribute: str
+    """Expanded name (IRI)."""
+    channel: str = ""
+    unit: str | None = None
+    """The unit the attribute is kept in; None: as the table of quantities has it. Converted where the device's differs."""
+    entity: str | None = None
+    """Another entity than the virtual sensor's own."""
+
+
+class VirtualSensor(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """The lasting identity that the city knows."""
+
+    id: str
+    name: str
+    entity: str
+    """URN of the entity it writes."""
+    entity_type: str
+    """Expanded name (IRI), used when the entity is not there yet."""
+    outputs: tuple[Output, ...]
+    note: str = ""
+
+
+class Binding(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """This device was this virtual sensor in [from, to). Never overwritten, only closed."""
+
+    id: str
+    device: str
+    virtual_sensor: str
+    valid_from: Micros
+    valid_to: Micros | None = None
+
+    def covers(self, at: Micros) -> bool:
+        """Whether the binding holds at `at`."""
+        return self.valid_from <= at and (self.valid_to is None or at < self.valid_to)
+
+
+def body(struct: Struct) -> dict[str, object]:
+    """A registry thing as the body of its record."""
+    made: dict[str, object] = msgspec.to_builtins(struct)
+    return made

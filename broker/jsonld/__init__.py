@@ -1,0 +1,1 @@
+"""JSON-LD @contexts: expand and compact terms, cache, fetch."""

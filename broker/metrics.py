@@ -1,0 +1,31 @@
+"""Counters, gauges and histograms (Prometheus). One name a fact; label children are cached by whoever counts often."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+# From a fast local commit to a delivery after a pause.
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0)
+
+uplinks = Counter("knutpunkt_uplinks", "Uplinks taken in, by source and what became of them", ["source", "outcome"])
+uplink_problems = Counter(
+    "knutpunkt_uplink_problems", "Uplinks quarantined or rejected, by source and reason", ["source", "reason"]
+)
+measurements = Counter("knutpunkt_measurements", "Measurements, by what became of them", ["outcome"])
+commands = Counter("knutpunkt_commands", "Commands applied by the writer, by outcome", ["outcome"])
+commit_seconds = Histogram("knutpunkt_commit_seconds", "Time of one durable commit, seconds", buckets=SECONDS)
+commit_commands = Histogram(
+    "knutpunkt_commit_commands", "Commands in one commit", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+)
+commit_conflicts = Counter("knutpunkt_commit_conflicts", "Commits tried again because another process was first")
+queue_depth = Gauge("knutpunkt_queue_depth", "Entries waiting, by queue", ["queue"])
+refused = Counter("knutpunkt_refused", "Requests and messages not admitted because a queue was full", ["queue"])
+notifications = Counter("knutpunkt_notifications", "Notification attempts, by outcome", ["outcome"])
+notification_seconds = Histogram(
+    "knutpunkt_notification_lag_seconds", "From the commit of a change to its delivery, seconds", buckets=SECONDS
+)
+http_requests = Counter("knutpunkt_http_requests", "HTTP requests, by route and status", ["method", "route", "status"])
+http_seconds = Histogram(
+    "knutpunkt_http_seconds", "Time to answer an HTTP request, seconds", ["route"], buckets=SECONDS
+)
+connected = Gauge("knutpunkt_connected", "1 while the connection stands, by adapter and name", ["adapter", "name"])

@@ -1,0 +1,1 @@
+"""The NGSI-LD information model: entities, attributes, representations, merge rules. Pure."""

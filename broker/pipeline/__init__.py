@@ -1,0 +1,1 @@
+"""From intake to commit: the steps of an uplink, the writer, quarantine."""

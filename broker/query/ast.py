@@ -1,0 +1,163 @@
+"""The query language as data. One AST for all: the matcher evaluates it, the compilers turn it into SQL and MongoDB filters.
+
+Names in it are expanded (IRIs): parsers take a function that expands terms. Source: ETSI GS CIM 009 v1.9.1, 4.9
+(q), 4.10 (geo), 4.17 (type selection), 4.19 (scope).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from broker.ngsild.model import LOCATION, Iri
+
+# --- q (4.9) ----------------------------------------------------------------------------------------------------------
+
+Scalar = str | int | float | bool
+Operator = Literal["==", "!=", ">", ">=", "<", "<=", "~=", "!~="]
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """Which value a term speaks of: `attr.sub1.sub2[member1.member2]`.
+
+    `attribute` and `subattributes` are expanded; `members` (between brackets: a path into a compound value) are as the
+    user wrote them. Members like observedAt, unitCode, modifiedAt, datasetId at the end of `subattributes` stand there
+    unexpanded, by their own names.
+    """
+
+    attribute: Iri
+    subattributes: tuple[Iri, ...] = ()
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """`1..5`: both ends included."""
+
+    low: Scalar
+    high: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`path op value`; several values (a value list, `,`) stand for any of them. For ~= and !~= the value is a pattern."""
+
+    path: Path
+    operator: Operator
+    values: tuple[Scalar | Range, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """A path alone: there is such a value."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """`;`"""
+
+    terms: tuple[Q, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """`|`"""
+
+    terms: tuple[Q, ...]
+
+
+Q = Comparison | Exists | And | Or
+
+# --- type selection (4.17) --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HasType:
+    """One type, expanded."""
+
+    type: Iri
+
+
+@dataclass(frozen=True, slots=True)
+class AllTypes:
+    """`;`: all of them."""
+
+    terms: tuple[TypeSelection, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyType:
+    """`,` or `|`: any of them."""
+
+    terms: tuple[TypeSelection, ...]
+
+
+TypeSelection = HasType | AllTypes | AnyType
+
+# --- geo (4.10) -------------------------------------------------------------------------------------------------------
+
+GeoRelation = Literal["near", "within", "contains", "overlaps", "intersects", "equals", "disjoint"]
+
+
+@dataclass(frozen=True, slots=True)
+class GeoQuery:
+    """`georel`, `geometry`, `coordinates`, `geoproperty`. Distances are metres, along the earth's surface."""
+
+    relation: GeoRelation
+    geometry: dict[str, Any]
+    """A GeoJSON geometry (RFC 7946), validated."""
+    geoproperty: Iri = LOCATION
+    max_distance: float | None = None
+    min_distance: float | None = None
+
+
+# --- scope (4.19) -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeIs:
+    """One scope pattern: segments, where '+' is any one segment and '#' (last) any number of further ones."""
+
+    segments: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AllScopes:
+    """`;`"""
+
+    terms: tuple[ScopeQuery, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyScope:
+    """`,` or `|`"""
+
+    terms: tuple[ScopeQuery, ...]
+
+
+ScopeQuery = ScopeIs | AllScopes | AnyScope
+
+# --- the whole --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EntityQuery:
+    """What selects entities (5.7.2). All given conditions must hold; None or empty means no condition."""
+
+    ids: tuple[str, ...] = ()
+    """Any of these ids."""
+    id_pattern: str | None = None
+    """A regular expression that must be found in the id."""
+    types: TypeSelection | None = None
+    attributes: tuple[Iri, ...] = ()
+    """Has at least one of these attributes."""
+    q: Q | None = None
+    geo: GeoQuery | None = None
+    scope: ScopeQuery | None = None
+    datasets: tuple[str, ...] = ()
+    limit: int = 20
+    offset: int = 0
+    count: bool = False

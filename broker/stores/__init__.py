@@ -1,0 +1,1 @@
+"""Where entities, history, outbox and registry are kept: one protocol, two implementations."""

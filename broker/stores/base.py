@@ -1,0 +1,372 @@
+"""What a store is: the protocol both stores implement, and the change set they commit whole or not at all.
+
+Every write goes through `TenantStore.commit(ChangeSet)`. Registry things (devices, virtual sensors, subscriptions, …)
+are `Record`s: JSON documents of a kind, with a version and index keys. A store keeps one counter a kind, its *epoch*,
+which every commit that writes records of that kind moves on: caches compare epochs to know that they are in step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from broker.clock import Micros
+from broker.ngsild.model import Entity, Instance, Iri
+from broker.query.ast import EntityQuery
+
+RecordKind = Literal[
+    "device_model",
+    "device",
+    "device_state",
+    "virtual_sensor",
+    "binding",
+    "subscription",
+    "delivery_state",
+    "context",
+    "tenant",
+]
+UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset({"device_state", "delivery_state"})
+"""Kinds without an epoch: written with every uplink or delivery, never cached by epoch."""
+
+UplinkStatus = Literal["applied", "quarantined", "rejected", "discarded"]
+
+
+class Conflict(Exception):
+    """Another process changed what a change set expected; nothing was written. Load again, apply again, commit again."""
+
+
+class StoreTooNew(Exception):
+    """The store was written by a newer version; the text says which."""
+
+
+# --- what is read -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEntity:
+    """An entity as kept, with the version of its last change."""
+
+    entity: Entity
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A JSON document of a kind. `keys` find it by other things than its id, e.g. a binding by 'device:a81758…'."""
+
+    kind: RecordKind
+    id: str
+    body: dict[str, Any]
+    version: int
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Needs:
+    """What commands want to see before they are applied; one read fetches it all."""
+
+    entities: set[str] = field(default_factory=set)
+    records: set[tuple[RecordKind, str]] = field(default_factory=set)
+    found: set[tuple[RecordKind, str]] = field(default_factory=set)
+    """(kind, key): all records of a kind that carry a key."""
+    frames: set[str] = field(default_factory=set)
+    """Frame keys of uplinks, to learn which were applied before."""
+
+    def add(self, other: Needs) -> None:
+        """Take over what `other` needs."""
+        self.entities |= other.entities
+        self.records |= other.records
+        self.found |= other.found
+        self.frames |= other.frames
+
+    def minus(self, other: Needs) -> Needs:
+        """What is needed here and not there."""
+        return Needs(
+            self.entities - other.entities,
+            self.records - other.records,
+            self.found - other.found,
+            self.frames - other.frames,
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.entities or self.records or self.found or self.frames)
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """What was found of the needs. What is absent was not there."""
+
+    entities: dict[str, StoredEntity] = field(default_factory=dict)
+    records: dict[tuple[RecordKind, str], Record] = field(default_factory=dict)
+    found: dict[tuple[RecordKind, str], tuple[Record, ...]] = field(default_factory=dict)
+    frames: set[str] = field(default_factory=set)
+    """Those of the frame keys asked for that were applied before."""
+    epochs: dict[RecordKind, int] = field(default_factory=dict)
+    """All epochs, as of this read. A kind never written has none (count it as 0)."""
+
+    def add(self, other: Snapshot) -> None:
+        """Take over what `other` found (a later read of the same group)."""
+        self.entities |= other.entities
+        self.records |= other.records
+        self.found |= other.found
+        self.frames |= other.frames
+        self.epochs = other.epochs
+
+
+# --- what is written --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EntityWrite:
+    """The next state of one entity. `entity` None deletes it. `expected` is the version it was read at, 0 if absent."""
+
+    id: str
+    entity: Entity | None
+    version: int
+    expected: int
+    touched: frozenset[Iri] | None = None
+    """The attributes whose index entries may differ from before; None: all (types and scope may differ too)."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """One attribute instance as it was observed or written; append-only.
+
+    `instance` None says that the attribute was deleted. `observed_at` falls back to `recorded_at` where the instance
+    has no observedAt.
+    """
+
+    entity_id: str
+    attribute: Iri
+    dataset_id: str
+    """'' for the default instance."""
+    observed_at: Micros
+    recorded_at: Micros
+    version: int
+    """Of the change: orders rows, and with entity, attribute and dataset names one row."""
+    instance: Instance | None
+    uplink_id: str | None = None
+    device_id: str | None = None
+    binding_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """A notification that is owed. `id` sorts in the order of the changes: `f"{version:016x}-…"`."""
+
+    id: str
+    subscription_id: str
+    entity_id: str
+    created_at: Micros
+    body: bytes
+    """JSON that `broker.subscriptions` made and reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordWrite:
+    """The next state of a record. `body` None deletes it. `expected` None: whatever is there; 0: must be absent."""
+
+    kind: RecordKind
+    id: str
+    body: dict[str, Any] | None
+    version: int
+    expected: int | None = None
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkRow:
+    """A raw uplink as it came in, and what became of it. The quarantine is the rows whose status says so."""
+
+    id: str
+    status: UplinkStatus
+    reason: str
+    """Why it is not applied, for people; '' when applied."""
+    source: str
+    """Adapter and name, e.g. 'mqtt:chirpstack', 'http:chirpstack', 'coap'."""
+    received_at: Micros
+    device_id: str | None
+    frame_key: str | None
+    """The network's identification of the frame; unique, so that a redelivered frame is known. None: has none."""
+    raw: bytes
+    """The message exactly as it came in."""
+    meta: dict[str, Any] = field(default_factory=dict)
+    """What the adapter needs to read `raw` again (topic, path, content format) and what is known (fCnt, rssi, …)."""
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkUpdate:
+    """A quarantined uplink's next status (claimed: 'applied', or 'discarded'). Conflict if it is not as expected."""
+
+    id: str
+    status: UplinkStatus
+    reason: str = ""
+    expected: UplinkStatus = "quarantined"
+
+
+@dataclass(slots=True)
+class ChangeSet:
+    """All of it or nothing. `epochs`: the kinds whose cached records it relied on, and at which epoch; Conflict if moved."""
+
+    entities: list[EntityWrite] = field(default_factory=list)
+    history: list[HistoryRow] = field(default_factory=list)
+    outbox: list[OutboxRow] = field(default_factory=list)
+    records: list[RecordWrite] = field(default_factory=list)
+    uplinks: list[UplinkRow] = field(default_factory=list)
+    uplink_updates: list[UplinkUpdate] = field(default_factory=list)
+    delivered: list[str] = field(default_factory=list)
+    """Ids of outbox rows that are settled and go."""
+    given_up: list[tuple[str, str]] = field(default_factory=list)
+    """(outbox row id, reason): moved to the dead letters, where they can be replayed from."""
+    revived: list[str] = field(default_factory=list)
+    """Ids of dead letters that go back to the outbox."""
+    epochs: dict[RecordKind, int] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.entities
+            or self.history
+            or self.outbox
+            or self.records
+            or self.uplinks
+            or self.uplink_updates
+            or self.delivered
+            or self.given_up
+            or self.revived
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Entities in order of their first creation (version, then id); `total` only when the query asked for a count."""
+
+    entities: list[Entity]
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineGroup:
+    """Uplinks of one device that wait, for the list."""
+
+    device_id: str | None
+    count: int
+    first: Micros
+    last: Micros
+    reason: str
+    """Of the newest."""
+
+
+class TenantStore(Protocol):
+    """One tenant's store. All methods raise StoreUnavailable when it cannot be reached."""
+
+    async def load(self, needs: Needs) -> Snapshot:
+        """All that `needs` names, and all epochs, in one consistent read as far as the store can."""
+        ...
+
+    async def commit(self, changes: ChangeSet) -> None:
+        """Write all of it durably, or nothing. Raises Conflict when an expectation does not hold.
+
+        Concurrent calls are served in the order of the calls.
+        """
+        ...
+
+    async def epochs(self) -> dict[RecordKind, int]:
+        """The epochs as they are now."""
+        ...
+
+    async def entity(self, entity_id: str) -> StoredEntity | None:
+        """One entity by id."""
+        ...
+
+    async def query(self, query: EntityQuery) -> Page:
+        """The entities that `query` selects, whole (projection is the caller's)."""
+        ...
+
+    async def record(self, kind: RecordKind, record_id: str) -> Record | None:
+        """One record."""
+        ...
+
+    async def records(
+        self, kind: RecordKind, *, key: str | None = None, after: str = "", limit: int | None = None
+    ) -> list[Record]:
+        """Records of a kind in id order, with `key` only those that carry it, after an id, at most `limit`."""
+        ...
+
+    async def history(
+        self,
+        entity_id: str,
+        attribute: Iri | None = None,
+        *,
+        since: Micros | None = None,
+        until: Micros | None = None,
+        limit: int = 1000,
+        newest_first: bool = False,
+    ) -> list[HistoryRow]:
+        """History rows of an entity with since <= observed_at < until, in order of (observed_at, version)."""
+        ...
+
+    async def uplink(self, uplink_id: str) -> UplinkRow | None:
+        """One raw uplink."""
+        ...
+
+    async def uplinks(
+        self,
+        *,
+        status: UplinkStatus | None = None,
+        device_id: str | None = None,
+        after: str = "",
+        limit: int = 100,
+        newest_first: bool = False,
+    ) -> list[UplinkRow]:
+        """Raw uplinks in id order (ids are time-ordered), filtered. `after` is an id: those behind it in the order asked."""
+        ...
+
+    async def quarantine(self) -> list[QuarantineGroup]:
+        """The quarantine, grouped by device, the most recently heard first."""
+        ...
+
+    async def outbox_owed(self) -> dict[str, int]:
+        """Subscription id -> how many rows wait for it."""
+        ...
+
+    async def outbox(self, subscription_id: str, *, after: str = "", limit: int = 100) -> list[OutboxRow]:
+        """Rows owed to a subscription, in order, behind the row `after`."""
+        ...
+
+    async def dead_letters(self, subscription_id: str, *, limit: int = 1000) -> list[tuple[OutboxRow, str]]:
+        """What was given up on for a subscription, in order, with the reason."""
+        ...
+
+    async def lease(self, name: str, owner: str, seconds: float) -> bool:
+        """Take or renew a lease; False when another owner holds it. (An embedded store has one process: always True.)"""
+        ...
+
+    async def release(self, names: Iterable[str], owner: str) -> None:
+        """Give leases back early."""
+        ...
+
+
+class Store(Protocol):
+    """A place that holds tenants."""
+
+    async def open(self) -> None:
+        """Connect, create what is missing, migrate. Raises StoreTooNew, StoreUnavailable."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was committed, let go of everything."""
+        ...
+
+    async def ping(self) -> None:
+        """Raises StoreUnavailable when the store does not answer."""
+        ...
+
+    async def tenant(self, name: str = "") -> TenantStore:
+        """The tenant's store, created if it is not there; '' is the default tenant."""
+        ...
+
+
+def changed_kinds(records: Sequence[RecordWrite]) -> set[RecordKind]:
+    """The kinds whose epoch a commit of `records` moves on."""
+    return {write.kind for write in records} - UNCOUNTED_KINDS

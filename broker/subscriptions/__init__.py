@@ -1,0 +1,1 @@
+"""Subscriptions: matching, notifications, delivery from the outbox."""
