@@ -144,7 +144,8 @@ class HistoryRow:
     observed_at: Micros
     recorded_at: Micros
     version: int
-    """Of the change: orders rows, and with entity, attribute and dataset names one row."""
+    """Of the change: orders rows. One change may bring several rows of one attribute (a device's log), so nothing but
+    all members together names a row."""
     instance: Instance | None
     uplink_id: str | None = None
     device_id: str | None = None

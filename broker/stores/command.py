@@ -1,0 +1,153 @@
+"""What a command is: a pure function from what is there to what shall be there. The writer gathers, applies, commits.
+
+needs(seen) -> Needs          asked again, with what was found, until it wants nothing more
+apply(view, stamp) -> Effects no I/O, no clock; raises BrokerError to refuse (nothing of it is applied)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from broker.clock import Stamp
+from broker.ngsild.change import EntityChange
+from broker.ngsild.model import Entity
+from broker.stores.base import (
+    EntityWrite,
+    HistoryRow,
+    Needs,
+    Record,
+    RecordKind,
+    RecordWrite,
+    Snapshot,
+    UplinkRow,
+    UplinkUpdate,
+)
+
+ResultT = TypeVar("ResultT")
+ResultOut = TypeVar("ResultOut", covariant=True)
+
+
+@dataclass(slots=True)
+class Effects(Generic[ResultT]):
+    """What a command wants done, all or nothing, and what to tell whoever sent it."""
+
+    result: ResultT
+    changes: list[EntityChange] = field(default_factory=list)
+    history: list[HistoryRow] = field(default_factory=list)
+    records: list[RecordWrite] = field(default_factory=list)
+    uplinks: list[UplinkRow] = field(default_factory=list)
+    uplink_updates: list[UplinkUpdate] = field(default_factory=list)
+
+
+class View:
+    """What a command sees: the snapshot, and over it what commands before it in the same group did."""
+
+    def __init__(self, snapshot: Snapshot, new_id: Callable[[], str]) -> None:
+        self._snapshot = snapshot
+        self._entities: dict[str, EntityWrite] = {}
+        self._records: dict[tuple[RecordKind, str], RecordWrite] = {}
+        self._frames: set[str] = set()
+        self.new_id = new_id
+
+    def entity(self, entity_id: str) -> Entity | None:
+        """The entity as it is now, or None."""
+        written = self._entities.get(entity_id)
+        if written is not None:
+            return written.entity
+        stored = self._snapshot.entities.get(entity_id)
+        return stored.entity if stored is not None else None
+
+    def entity_version(self, entity_id: str) -> int:
+        """The version of the entity's last change; 0 when it is not there."""
+        written = self._entities.get(entity_id)
+        if written is not None:
+            return written.version if written.entity is not None else 0
+        stored = self._snapshot.entities.get(entity_id)
+        return stored.version if stored is not None else 0
+
+    def record(self, kind: RecordKind, record_id: str) -> Record | None:
+        """A record as it is now, or None."""
+        written = self._records.get((kind, record_id))
+        if written is not None:
+            return _as_record(written)
+        return self._snapshot.records.get((kind, record_id))
+
+    def found(self, kind: RecordKind, key: str) -> tuple[Record, ...]:
+        """The records of a kind that carry `key`, as they are now."""
+        found = self._snapshot.found.get((kind, key), ())
+        if not self._records:
+            return found
+        now = {record.id: record for record in found}
+        for (written_kind, record_id), written in self._records.items():
+            if written_kind == kind:
+                now.pop(record_id, None)
+                record = _as_record(written)
+                if record is not None and key in record.keys:
+                    now[record_id] = record
+        return tuple(now.values())
+
+    def frame_applied(self, frame_key: str) -> bool:
+        """Whether the frame was applied before, or by an earlier command of the group."""
+        return frame_key in self._frames or frame_key in self._snapshot.frames
+
+    # --- what the writer does with effects ---
+
+    def absorb(self, effects: Effects[object], stamp: Stamp) -> None:
+        """Lay `effects` over the snapshot; several writes of one entity or record become one."""
+        for change in effects.changes:
+            earlier = self._entities.get(change.entity_id)
+            stored = self._snapshot.entities.get(change.entity_id)
+            whole = _touches_all(change) or (earlier is not None and earlier.touched is None)
+            touched = frozenset(change.attributes)
+            self._entities[change.entity_id] = EntityWrite(
+                id=change.entity_id,
+                entity=change.after,
+                version=stamp.version,
+                expected=stored.version if stored is not None else 0,
+                touched=None if whole else (touched | earlier.touched if earlier and earlier.touched else touched),
+            )
+        for write in effects.records:
+            first = self._records.get((write.kind, write.id))
+            expected = first.expected if first is not None else write.expected
+            self._records[write.kind, write.id] = RecordWrite(
+                write.kind, write.id, write.body, write.version, expected, write.keys
+            )
+        self._frames.update(row.frame_key for row in effects.uplinks if row.frame_key is not None)
+
+    def entity_writes(self) -> list[EntityWrite]:
+        """The net writes of entities: none for what was created and deleted within the group."""
+        return [write for write in self._entities.values() if write.entity is not None or write.expected]
+
+    def record_writes(self) -> list[RecordWrite]:
+        """The net writes of records."""
+        return list(self._records.values())
+
+
+def _as_record(write: RecordWrite) -> Record | None:
+    return Record(write.kind, write.id, write.body, write.version, write.keys) if write.body is not None else None
+
+
+def _touches_all(change: EntityChange) -> bool:
+    """Whether more than the named attributes' index entries may differ."""
+    before, after = change.before, change.after
+    return (
+        before is None
+        or after is None
+        or before["type"] != after["type"]
+        or before.get("scope") != after.get("scope")
+        or before.get("expiresAt") != after.get("expiresAt")
+    )
+
+
+class Command(Protocol[ResultOut]):
+    """A unit of work for the writer."""
+
+    def needs(self, seen: Snapshot) -> Needs:
+        """What it must see before it can be applied, given what was found so far."""
+        ...
+
+    def apply(self, view: View, stamp: Stamp) -> Effects[ResultOut]:
+        """The effects. Raises BrokerError to refuse."""
+        ...
