@@ -26,7 +26,6 @@ from broker.stores.base import (
 )
 
 ResultT = TypeVar("ResultT")
-ResultOut = TypeVar("ResultOut", covariant=True)
 
 
 @dataclass(slots=True)
@@ -141,13 +140,13 @@ def _touches_all(change: EntityChange) -> bool:
     )
 
 
-class Command(Protocol[ResultOut]):
+class Command(Protocol[ResultT]):
     """A unit of work for the writer."""
 
     def needs(self, seen: Snapshot) -> Needs:
         """What it must see before it can be applied, given what was found so far."""
         ...
 
-    def apply(self, view: View, stamp: Stamp) -> Effects[ResultOut]:
+    def apply(self, view: View, stamp: Stamp) -> Effects[ResultT]:
         """The effects. Raises BrokerError to refuse."""
         ...
