@@ -102,6 +102,8 @@ class Binding(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, k
     id: str
     device: str
     virtual_sensor: str
+    channel: str = ""
+    """The device's channel that is the virtual sensor; '' when the whole device is."""
     valid_from: Micros
     valid_to: Micros | None = None
 

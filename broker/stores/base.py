@@ -2,7 +2,7 @@
 
 Every write goes through `TenantStore.commit(ChangeSet)`. Registry things (devices, virtual sensors, subscriptions, …)
 are `Record`s: JSON documents of a kind, with a version and index keys. A store keeps one counter a kind, its *epoch*,
-which every commit that writes records of that kind moves on: caches compare epochs to know that they are in step.
+which every commit that writes records of that kind moves on by one: caches compare epochs to know that they are in step.
 """
 
 from __future__ import annotations

@@ -1,0 +1,296 @@
+"""The one writer of a process: turns commands into change sets and commits them in groups.
+
+    take what has arrived -> load what it needs, one read a phase -> apply in order of arrival -> match subscriptions
+    -> commit once -> tell everyone
+
+While a group commits, the next one gathers: the busier it is, the more commands share one fsync. Nothing is told to
+anyone before the commit has returned. A command that is refused (BrokerError) fails alone. When another process was
+first (Conflict), the group is loaded and applied again: commands are pure, so that is always safe.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import structlog
+
+from broker import metrics
+from broker.clock import Clock, Stamp
+from broker.config import Writer as WriterSettings
+from broker.errors import BrokerError, InternalError, Overloaded
+from broker.stores.base import (
+    UNCOUNTED_KINDS,
+    ChangeSet,
+    Conflict,
+    Needs,
+    OutboxRow,
+    Record,
+    RecordKind,
+    Snapshot,
+    TenantStore,
+)
+from broker.stores.command import Command, Effects, View
+from broker.subscriptions.index import SubscriptionIndex
+from broker.subscriptions.notify import owed
+
+log = structlog.get_logger(__name__)
+
+ResultT = TypeVar("ResultT")
+
+PHASES = 6
+"""How often a command may ask for more before it is applied: device, then bindings, sensors, entities; with room."""
+CONFLICT_TRIES = 30
+"""Another process was first this often in a row: by then the pauses sum up to seconds, and the sender should know."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    command: Command[Any]
+    done: asyncio.Future[Any]
+
+
+@dataclass(slots=True)
+class _Applied:
+    """A group as it would be committed, and whom to tell what."""
+
+    changes: ChangeSet
+    results: list[tuple[_Waiting, Any]]
+    left: list[_Waiting]
+    """Commands behind one that changed subscriptions: they are to be matched against the new ones."""
+
+
+class Writer:
+    """Executes commands. `run` must be running (in a TaskGroup) for `execute` to return."""
+
+    def __init__(
+        self,
+        store: TenantStore,
+        clock: Clock,
+        settings: WriterSettings,
+        index: SubscriptionIndex,
+        on_commit: Callable[[Sequence[OutboxRow]], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._settings = settings
+        self._index = index
+        self._index_epoch: int | None = None
+        self._on_commit = on_commit
+        self._queue: deque[_Waiting] = deque()
+        self._room: deque[asyncio.Future[None]] = deque()
+        self._arrived = asyncio.Event()
+        self._closing = False
+        self._depth = metrics.queue_depth.labels("writer")
+        self._refused = metrics.refused.labels("writer")
+        self._count = {name: metrics.commands.labels(name) for name in ("applied", "refused", "failed")}
+
+    async def execute(self, command: Command[ResultT], *, wait: bool = False) -> ResultT:
+        """The command's result, once it is durable.
+
+        Raises what the command raises; Overloaded when the queue is full and `wait` is False; StoreUnavailable when
+        the store cannot commit. Cancelled while waiting in the queue, the command may still be applied.
+        """
+        while len(self._queue) >= self._settings.queue_commands:
+            if not wait:
+                self._refused.inc()
+                raise Overloaded("The writer's queue is full; nothing was applied. Try again later.")
+            room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._room.append(room)
+            await room
+        if self._closing:
+            raise Overloaded("The broker is stopping; nothing was applied. Try again later.")
+        done: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiting(command, done))
+        self._arrived.set()
+        return await done
+
+    async def run(self) -> None:
+        """Serve until `close` was called and the queue is empty."""
+        while True:
+            if not self._queue:
+                if self._closing:
+                    return
+                self._arrived.clear()
+                await self._arrived.wait()
+                # What arrives in the same turn of the loop joins the group.
+                await asyncio.sleep(0)
+            group = self._take()
+            while group:
+                group = await self._process(group)
+
+    def close(self) -> None:
+        """Admit nothing more; `run` ends when what was admitted is done."""
+        self._closing = True
+        self._arrived.set()
+        self._make_room(len(self._room))
+
+    def _take(self) -> list[_Waiting]:
+        count = min(len(self._queue), self._settings.group_commands)
+        group = [self._queue.popleft() for _ in range(count)]
+        self._depth.set(len(self._queue))
+        self._make_room(count)
+        return [waiting for waiting in group if not waiting.done.cancelled()]
+
+    def _make_room(self, count: int) -> None:
+        while count and self._room:
+            room = self._room.popleft()
+            if not room.done():
+                room.set_result(None)
+                count -= 1
+
+    async def _process(self, group: list[_Waiting]) -> list[_Waiting]:
+        """Commit `group`; returns what must still be done (commands behind a change of subscriptions)."""
+        try:
+            return await self._commit(group)
+        except Overloaded as error:
+            self._fail(group, error)
+        except asyncio.CancelledError:
+            self._fail(group, Overloaded("The broker is stopping; it is not known whether this was applied."))
+            raise
+        except Exception as error:
+            if len(group) > 1:
+                # One of them cannot be stored; alone, only that one fails.
+                log.warning("writer.group_split", commands=len(group), error=repr(error))
+                for waiting in group:
+                    left = [waiting]
+                    while left:
+                        left = await self._process(left)
+                return []
+            log.exception("writer.command_failed", command=type(group[0].command).__name__)
+            self._fail(group, InternalError("The change could not be stored; nothing of it was applied."))
+        return []
+
+    def _fail(self, group: list[_Waiting], error: BrokerError) -> None:
+        self._count["failed"].inc(len(group))
+        for waiting in group:
+            if not waiting.done.done():
+                waiting.done.set_exception(error)
+
+    async def _commit(self, group: list[_Waiting]) -> list[_Waiting]:
+        for attempt in range(CONFLICT_TRIES):
+            snapshot, asked = await self._load(group)
+            await self._keep_index_in_step(snapshot)
+            applied = self._apply(group, snapshot, asked)
+            try:
+                if applied.changes:
+                    with metrics.commit_seconds.time():
+                        await self._store.commit(applied.changes)
+            except Conflict:
+                metrics.commit_conflicts.inc(len(group))
+                await asyncio.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.25)))  # noqa: S311  (jitter, no secret)
+                continue
+            metrics.commit_commands.observe(len(group) - len(applied.left))
+            self._settle(applied)
+            return applied.left
+        raise Overloaded("Other processes change the same entities all the time; nothing was applied. Try again later.")
+
+    async def _load(self, group: list[_Waiting]) -> tuple[Snapshot, Needs]:
+        """All that the commands need, phase by phase: one read a phase for the whole group."""
+        snapshot, asked = Snapshot(), Needs()
+        commands = [waiting.command for waiting in group]
+        for _ in range(PHASES):
+            wanted = Needs()
+            for command in commands:
+                wanted.add(command.needs(snapshot))
+            missing = wanted.minus(asked)
+            if not missing and asked:
+                return snapshot, asked
+            loaded = await self._store.load(missing)
+            if snapshot.epochs and snapshot.epochs != loaded.epochs:
+                # The registry changed between two phases: what was read first may not fit what was read now.
+                snapshot, asked = Snapshot(), Needs()
+                continue
+            snapshot.add(loaded)
+            asked.add(missing)
+            if not missing:
+                return snapshot, asked
+        return snapshot, asked
+
+    async def _keep_index_in_step(self, snapshot: Snapshot) -> None:
+        """Load the subscriptions again when another process changed them (or at the start)."""
+        epoch = snapshot.epochs.get("subscription", 0)
+        while self._index_epoch != epoch:
+            before = (await self._store.epochs()).get("subscription", 0)
+            self._index.replace(await self._store.records("subscription"))
+            epoch = (await self._store.epochs()).get("subscription", 0)
+            if before == epoch:
+                self._index_epoch = epoch
+        snapshot.epochs = {**snapshot.epochs, "subscription": epoch}
+
+    def _apply(self, group: list[_Waiting], snapshot: Snapshot, asked: Needs) -> _Applied:
+        view = View(snapshot, self._clock.new_id)
+        changes = ChangeSet(epochs=_relied_on(snapshot, asked))
+        results: list[tuple[_Waiting, Any]] = []
+        # A change's version is larger than those before it, even when another process's clock runs ahead of ours.
+        newest = max((stored.version for stored in snapshot.entities.values()), default=0)
+        for position, waiting in enumerate(group):
+            stamp = self._clock.stamp(after=newest)
+            try:
+                effects = waiting.command.apply(view, stamp)
+            except BrokerError as error:
+                results.append((waiting, error))
+                continue
+            except Exception:
+                log.exception("writer.command_failed", command=type(waiting.command).__name__)
+                results.append((waiting, InternalError("The command failed; nothing of it was applied.")))
+                continue
+            view.absorb(effects, stamp)
+            self._add(effects, stamp, changes)
+            results.append((waiting, effects.result))
+            if any(write.kind == "subscription" for write in effects.records):
+                return self._finish(view, changes, results, group[position + 1 :])
+        return self._finish(view, changes, results, [])
+
+    def _add(self, effects: Effects[Any], stamp: Stamp, changes: ChangeSet) -> None:
+        changes.history += effects.history
+        changes.uplinks += effects.uplinks
+        changes.uplink_updates += effects.uplink_updates
+        serial = 0
+        for change in effects.changes:
+            for subscription_id in self._index.match(change, stamp.now):
+                changes.outbox.append(owed(change, subscription_id, stamp.version, stamp.now, serial))
+                serial += 1
+
+    @staticmethod
+    def _finish(view: View, changes: ChangeSet, results: list[tuple[_Waiting, Any]], left: list[_Waiting]) -> _Applied:
+        changes.entities = view.entity_writes()
+        changes.records = view.record_writes()
+        return _Applied(changes, results, left)
+
+    def _settle(self, applied: _Applied) -> None:
+        """The commit stands: bring the index along, tell delivery, then whoever waits."""
+        self._follow(applied.changes)
+        if applied.changes.outbox:
+            self._on_commit(applied.changes.outbox)
+        for waiting, result in applied.results:
+            refused = isinstance(result, BrokerError)
+            self._count["refused" if refused else "applied"].inc()
+            if waiting.done.done():
+                continue
+            if refused:
+                waiting.done.set_exception(result)
+            else:
+                waiting.done.set_result(result)
+
+    def _follow(self, changes: ChangeSet) -> None:
+        """Our own change of subscriptions, in the index: the commit held that nobody else's came between."""
+        written = [write for write in changes.records if write.kind == "subscription"]
+        for write in written:
+            if write.body is None:
+                self._index.remove(write.id)
+            else:
+                self._index.put(Record(write.kind, write.id, write.body, write.version, write.keys))
+        if written:
+            self._index_epoch = changes.epochs["subscription"] + 1
+
+
+def _relied_on(snapshot: Snapshot, asked: Needs) -> dict[RecordKind, int]:
+    """The kinds whose records were read, and the subscriptions that were matched: they must not have moved meanwhile."""
+    kinds: set[RecordKind] = {kind for kind, _ in asked.records | asked.found}
+    kinds.add("subscription")
+    return {kind: snapshot.epochs.get(kind, 0) for kind in kinds - UNCOUNTED_KINDS}
