@@ -1,0 +1,322 @@
+"""What an operation makes of an entity: pure rules, each giving the next entity and what changed.
+
+`at` is a moment as NGSI-LD DateTime text. Entities and instances are never changed in place: the path to a change is
+copied, the rest is shared. Source: ETSI GS CIM 009 v1.9.1, 5.5.8, 5.5.12, 5.6.1-5.6.5, 5.6.17-5.6.19, 4.8.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from broker.errors import BadRequestData, ResourceNotFound
+from broker.ngsild.change import AttributeTrigger
+from broker.ngsild.fragment import Fragment, is_null
+from broker.ngsild.mergepatch import merge_instance, patch_instance, retype, settled
+from broker.ngsild.model import NGSI_LD_NULL, Attributes, Entity, Instance, Iri
+from broker.ngsild.names import SCOPE
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What an operation made of an entity. When nothing changed, `entity` is the very object that went in."""
+
+    entity: Entity
+    attributes: dict[Iri, AttributeTrigger] = field(default_factory=dict)
+    """The attributes that changed, and how (5.2.12, notificationTrigger)."""
+    touched: list[tuple[Iri, str, Instance | None]] = field(default_factory=list)
+    """(attribute, datasetId or '', instance as it now is; None: deleted), for the history."""
+    not_updated: list[tuple[Iri, str]] = field(default_factory=list)
+    """(attribute, reason) of what was asked for and not done (5.2.19)."""
+    whole: bool = False
+    """Whether types, scope or expiry changed too: then all of the entity's index entries may differ."""
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything changed at all."""
+        return self.whole or bool(self.attributes)
+
+
+def create(fragment: Fragment, at: str) -> Outcome:
+    """5.6.1: a new entity. `fragment` must have an id and types."""
+    assert fragment.id is not None
+    attrs: Attributes = {}
+    touched: list[tuple[Iri, str, Instance | None]] = []
+    for name, given in fragment.attrs.items():
+        attrs[name] = [settled(instance, at) for instance in given]
+        touched += [(name, instance.get("datasetId", ""), instance) for instance in attrs[name]]
+    entity: Entity = {
+        "id": fragment.id,
+        "type": fragment.types,
+        "attrs": attrs,
+        "createdAt": at,
+        "modifiedAt": at,
+    }
+    if fragment.scope:
+        entity["scope"] = fragment.scope
+    if fragment.expires_at is not None and fragment.expires_at != NGSI_LD_NULL:
+        entity["expiresAt"] = fragment.expires_at
+    return Outcome(entity, dict.fromkeys(attrs, "attributeCreated"), touched, whole=True)
+
+
+def append(entity: Entity, fragment: Fragment, overwrite: bool, at: str) -> Outcome:
+    """5.6.3: add attributes; existing instances are replaced, or left untouched when `overwrite` is False."""
+    work = _Work(entity, at)
+    for name, given in fragment.attrs.items():
+        for instance in given:
+            if work.find(name, instance.get("datasetId", "")) is None or overwrite:
+                work.put(name, instance)
+            else:
+                work.refuse(name, instance)
+    work.types(fragment)
+    if fragment.scope is not None:
+        if overwrite:
+            work.scope(fragment.scope)
+        else:
+            held = entity.get("scope", [])
+            work.scope([*held, *(scope for scope in fragment.scope if scope not in held)])
+    work.expiry(fragment)
+    return work.outcome()
+
+
+def update(entity: Entity, fragment: Fragment, at: str) -> Outcome:
+    """5.6.2: replace existing instances, add those that are not there, delete those given as NGSI-LD Null."""
+    work = _Work(entity, at)
+    for name, given in fragment.attrs.items():
+        for instance in given:
+            if is_null(instance):
+                work.remove(name, instance.get("datasetId", ""))
+            else:
+                work.put(name, instance)
+    work.types(fragment)
+    if fragment.scope is not None and "scope" in entity:
+        work.scope(fragment.scope)
+    work.expiry(fragment)
+    return work.outcome()
+
+
+def merge(
+    entity: Entity, fragment: Fragment, at: str, *, observed_at: str | None = None, lang: str | None = None
+) -> Outcome:
+    """5.6.17: merge what is given into what is there, to any depth (5.5.12).
+
+    `observed_at` is the common time for merged attributes that already have one and are given none; `lang` the common
+    language of texts given for existing LanguageProperties.
+    """
+    work = _Work(entity, at)
+    for name, given in fragment.attrs.items():
+        for instance in given:
+            dataset = instance.get("datasetId", "")
+            held = work.find(name, dataset)
+            if is_null(instance):
+                work.remove(name, dataset)
+            elif held is None:
+                work.put(name, instance)
+            else:
+                patch = retype(instance, held, lang) if name in fragment.bare else instance
+                if observed_at is not None and "observedAt" in held and "observedAt" not in patch:
+                    patch = cast("Instance", {**patch, "observedAt": observed_at})
+                work.place(name, dataset, merge_instance(held, patch, at))
+    work.types(fragment)
+    if fragment.scope is not None:
+        work.scope(fragment.scope)
+    work.expiry(fragment)
+    return work.outcome()
+
+
+def replace(entity: Entity, fragment: Fragment, at: str) -> Outcome:
+    """5.6.18: the entity's whole content gives way to what is given; its createdAt stays."""
+    made = create(fragment, at)
+    after = made.entity
+    after["createdAt"] = entity["createdAt"]
+    for name, instances in after["attrs"].items():
+        if name in entity["attrs"]:
+            made.attributes[name] = "attributeUpdated"
+            after["attrs"][name] = [_with_origin(instance, _find(entity, name, instance)) for instance in instances]
+    made.touched = [
+        (name, instance.get("datasetId", ""), instance) for name, held in after["attrs"].items() for instance in held
+    ]
+    for name, instances in entity["attrs"].items():
+        kept = {instance.get("datasetId", "") for instance in after["attrs"].get(name, ())}
+        if not kept:
+            made.attributes[name] = "attributeDeleted"
+        made.touched += [
+            (name, gone, None) for gone in (held.get("datasetId", "") for held in instances) if gone not in kept
+        ]
+    return made
+
+
+def partial_update(entity: Entity, attribute: Iri, fragment: Instance, at: str) -> Outcome:
+    """5.6.4: change the given members of one instance (its datasetId chooses which), leave the others.
+
+    `fragment` may have the type '' (not given). Raises ResourceNotFound when there is no such instance, BadRequestData
+    when the attribute would change its type.
+    """
+    if attribute == SCOPE:
+        raise BadRequestData("'scope' is not an attribute that can be partially updated; update the entity instead.")
+    work = _Work(entity, at)
+    dataset = fragment.get("datasetId", "")
+    held = work.expect(attribute, dataset)
+    if fragment["type"] not in ("", held["type"]):
+        raise BadRequestData(
+            f"Attribute '{attribute}' is a {held['type']} and cannot become a {fragment['type']}; "
+            "replace the attribute to change its type."
+        )
+    work.place(attribute, dataset, patch_instance(held, fragment, at))
+    return work.outcome()
+
+
+def replace_attribute(entity: Entity, attribute: Iri, instance: Instance, at: str) -> Outcome:
+    """5.6.19: one existing instance gives way to what is given; its createdAt stays. Raises ResourceNotFound."""
+    if attribute == SCOPE:
+        raise BadRequestData("'scope' is not an attribute that can be replaced; update the entity instead.")
+    work = _Work(entity, at)
+    work.expect(attribute, instance.get("datasetId", ""))
+    work.put(attribute, instance)
+    return work.outcome()
+
+
+def delete_attribute(
+    entity: Entity, attribute: Iri, at: str, *, dataset_id: str | None = None, delete_all: bool = False
+) -> Outcome:
+    """5.6.5: delete the default instance, the instance of a dataset, or all. Raises ResourceNotFound."""
+    work = _Work(entity, at)
+    if attribute == SCOPE:
+        if "scope" not in entity:
+            raise ResourceNotFound(f"Entity '{entity['id']}' has no scope.")
+        work.scope([])
+    elif delete_all:
+        if attribute not in entity["attrs"]:
+            raise ResourceNotFound(f"Entity '{entity['id']}' has no attribute '{attribute}'.")
+        for instance in entity["attrs"][attribute]:
+            work.remove(attribute, instance.get("datasetId", ""))
+    else:
+        dataset = "" if dataset_id in (None, "@none") else str(dataset_id)
+        work.expect(attribute, dataset)
+        work.remove(attribute, dataset)
+    return work.outcome()
+
+
+def _find(entity: Entity, name: Iri, like: Instance) -> Instance | None:
+    dataset = like.get("datasetId")
+    return next((held for held in entity["attrs"].get(name, ()) if held.get("datasetId") == dataset), None)
+
+
+def _with_origin(instance: Instance, held: Instance | None) -> Instance:
+    """`instance` with the createdAt of the one it replaces (4.8)."""
+    if held is None or "createdAt" not in held:
+        return instance
+    return cast("Instance", {**instance, "createdAt": held["createdAt"]})
+
+
+class _Work:
+    """An entity in the course of one operation: copies the path to each change once, and notes what changed."""
+
+    __slots__ = ("_at", "_attrs", "_before", "_members", "_not_updated", "_owned", "_touched", "_whole")
+
+    def __init__(self, entity: Entity, at: str) -> None:
+        self._before = entity
+        self._at = at
+        self._attrs: Attributes = entity["attrs"]
+        self._owned: set[Iri] = set()
+        self._members: dict[str, Any] = {}
+        self._touched: dict[tuple[Iri, str], Instance | None] = {}
+        self._not_updated: list[tuple[Iri, str]] = []
+        self._whole = False
+
+    def find(self, name: Iri, dataset: str) -> Instance | None:
+        """The instance of a dataset ('' for the default one)."""
+        for instance in self._attrs.get(name, ()):
+            if instance.get("datasetId", "") == dataset:
+                return instance
+        return None
+
+    def expect(self, name: Iri, dataset: str) -> Instance:
+        """The instance of a dataset, or ResourceNotFound."""
+        held = self.find(name, dataset)
+        if held is None:
+            which = f"instance '{dataset}' of attribute" if dataset else "attribute"
+            raise ResourceNotFound(f"Entity '{self._before['id']}' has no {which} '{name}'.")
+        return held
+
+    def put(self, name: Iri, instance: Instance) -> None:
+        """Add an instance as given, or let it replace the one of its dataset, whose createdAt stays."""
+        dataset = instance.get("datasetId", "")
+        self.place(name, dataset, _with_origin(settled(instance, self._at), self.find(name, dataset)))
+
+    def place(self, name: Iri, dataset: str, instance: Instance) -> None:
+        """Put a finished instance in the place of its dataset."""
+        instances = self._own(name)
+        for index, held in enumerate(instances):
+            if held.get("datasetId", "") == dataset:
+                instances[index] = instance
+                break
+        else:
+            instances.append(instance)
+        self._touched[name, dataset] = instance
+
+    def remove(self, name: Iri, dataset: str) -> None:
+        """Delete an instance, if it is there."""
+        if self.find(name, dataset) is None:
+            return
+        instances = self._own(name)
+        instances[:] = [held for held in instances if held.get("datasetId", "") != dataset]
+        self._touched[name, dataset] = None
+        if not instances:
+            del self._attrs[name]
+            self._owned.discard(name)
+
+    def refuse(self, name: Iri, instance: Instance) -> None:
+        """Note that an instance was left as it was."""
+        which = f"Instance '{instance['datasetId']}' of the attribute" if "datasetId" in instance else "The attribute"
+        self._not_updated.append((name, f"{which} exists already and overwriting was not asked for."))
+
+    def types(self, fragment: Fragment) -> None:
+        """Add the types that the entity does not have yet."""
+        held = self._before["type"]
+        more = [name for name in fragment.types if name not in held]
+        if more:
+            self._set("type", [*held, *more])
+
+    def scope(self, scope: list[str]) -> None:
+        """Set the scope; an empty one removes it."""
+        if scope != self._before.get("scope", []):
+            self._set("scope", scope or None)
+
+    def expiry(self, fragment: Fragment) -> None:
+        """Set or remove expiresAt where the fragment says so."""
+        if fragment.expires_at is not None:
+            expiry = None if fragment.expires_at == NGSI_LD_NULL else fragment.expires_at
+            if expiry != self._before.get("expiresAt"):
+                self._set("expiresAt", expiry)
+
+    def outcome(self) -> Outcome:
+        """The next entity and what changed."""
+        if not self._touched and not self._whole:
+            return Outcome(self._before, not_updated=self._not_updated)
+        after = {**self._before, "attrs": self._attrs, "modifiedAt": self._at, **self._members}
+        for member, value in self._members.items():
+            if value is None:
+                del after[member]
+        before = self._before["attrs"]
+        attributes: dict[Iri, AttributeTrigger] = {}
+        for name, _ in self._touched:
+            if name not in before:
+                if name in self._attrs:
+                    attributes[name] = "attributeCreated"
+            else:
+                attributes[name] = "attributeUpdated" if name in self._attrs else "attributeDeleted"
+        touched = [(name, dataset, instance) for (name, dataset), instance in self._touched.items()]
+        return Outcome(cast("Entity", after), attributes, touched, self._not_updated, self._whole)
+
+    def _set(self, member: str, value: Any) -> None:
+        self._members[member] = value
+        self._whole = True
+
+    def _own(self, name: Iri) -> list[Instance]:
+        if self._attrs is self._before["attrs"]:
+            self._attrs = dict(self._attrs)
+        if name not in self._owned:
+            self._owned.add(name)
+            self._attrs[name] = list(self._attrs.get(name, ()))
+        return self._attrs[name]
