@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import msgspec
 from msgspec import Struct
 
 from broker.clock import Micros
@@ -110,9 +109,3 @@ class Binding(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, k
     def covers(self, at: Micros) -> bool:
         """Whether the binding holds at `at`."""
         return self.valid_from <= at and (self.valid_to is None or at < self.valid_to)
-
-
-def body(struct: Struct) -> dict[str, object]:
-    """A registry thing as the body of its record."""
-    made: dict[str, object] = msgspec.to_builtins(struct)
-    return made

@@ -1,0 +1,74 @@
+"""The Device entity: what apps may subscribe to when they care which hardware is behind a value. Pure.
+
+Type and attribute names of the Smart Data Models' Device (dataModel.Device): `controlledAsset` points to the entity
+that the device observes now; a swap changes it on both devices.
+"""
+
+from __future__ import annotations
+
+from broker.clock import Stamp
+from broker.devices.model import Device, DeviceModel
+from broker.devices.observe import device_urn
+from broker.ngsild.change import AttributeTrigger, EntityChange
+from broker.ngsild.model import DEFAULT_VOCAB, Attributes, Entity, Instance, Iri, default_instance, value_of
+from broker.stores.base import HistoryRow
+
+DEVICE_TYPE: Iri = DEFAULT_VOCAB + "Device"
+CONTROLLED_ASSET: Iri = DEFAULT_VOCAB + "controlledAsset"
+_NAME: Iri = "https://schema.org/name"
+_MODEL: Iri = DEFAULT_VOCAB + "modelName"
+_BRAND: Iri = DEFAULT_VOCAB + "brandName"
+_CATEGORY: Iri = DEFAULT_VOCAB + "category"
+
+
+def device_entity(
+    entity: Entity | None, device: Device, model: DeviceModel, assets: list[str], stamp: Stamp
+) -> tuple[EntityChange | None, list[HistoryRow]]:
+    """The change that brings the device's entity in step with the registry; None when it is already."""
+    wanted: dict[Iri, Instance] = {
+        _NAME: {"type": "Property", "value": device.name or device.id},
+        _MODEL: {"type": "Property", "value": model.name},
+        _BRAND: {"type": "Property", "value": model.vendor},
+        _CATEGORY: {"type": "Property", "value": ["sensor"]},
+    }
+    if assets:
+        wanted[CONTROLLED_ASSET] = {"type": "Relationship", "object": assets[0] if len(assets) == 1 else assets}
+    attrs: Attributes = dict(entity["attrs"]) if entity is not None else {}
+    triggers: dict[Iri, AttributeTrigger] = {}
+    for name, instance in wanted.items():
+        current = default_instance(attrs.get(name, []))
+        if current is not None and value_of(current) == value_of(instance):
+            continue
+        created = current.get("createdAt", stamp.text) if current is not None else stamp.text
+        attrs[name] = [{**instance, "createdAt": created, "modifiedAt": stamp.text}]
+        triggers[name] = "attributeUpdated" if current is not None else "attributeCreated"
+    if not assets and attrs.pop(CONTROLLED_ASSET, None) is not None:
+        triggers[CONTROLLED_ASSET] = "attributeDeleted"
+    if not triggers:
+        return None, []
+    entity_id = device_urn(device.id)
+    after: Entity
+    if entity is None:
+        after = {
+            "id": entity_id,
+            "type": [DEVICE_TYPE],
+            "attrs": attrs,
+            "createdAt": stamp.text,
+            "modifiedAt": stamp.text,
+        }
+    else:
+        after = {**entity, "attrs": attrs, "modifiedAt": stamp.text}
+    history = [
+        HistoryRow(
+            entity_id=entity_id,
+            attribute=name,
+            dataset_id="",
+            observed_at=stamp.now,
+            recorded_at=stamp.now,
+            version=stamp.version,
+            instance=attrs[name][0] if name in attrs else None,
+            device_id=device.id,
+        )
+        for name in triggers
+    ]
+    return EntityChange(entity_id, entity, after, triggers), history

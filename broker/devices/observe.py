@@ -1,0 +1,119 @@
+"""Resolved measurements onto an entity: the current values, the history rows, the change. Pure.
+
+Late data is history, not news: an observation older than the current one is kept in the history and changes nothing
+else. Everything observed carries the device that observed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from broker.clock import Stamp, iso, parse_iso
+from broker.codecs.base import CodecError, Measurement
+from broker.codecs.quantities import convert, quantity
+from broker.devices.model import Output
+from broker.devices.resolve import Resolved
+from broker.ngsild.change import AttributeTrigger, EntityChange
+from broker.ngsild.model import DEFAULT_VOCAB, Attributes, Entity, Instance, Iri, default_instance
+from broker.stores.base import HistoryRow
+
+OBSERVED_BY: Iri = DEFAULT_VOCAB + "observedBy"
+
+
+def device_urn(device_id: str) -> str:
+    """The URN of a device's entity."""
+    return f"urn:ngsi-ld:Device:{device_id}"
+
+
+def in_unit(measurement: Measurement, output: Output) -> tuple[object, str]:
+    """The measurement's value and unit as the virtual sensor's contract wants them. CodecError when it cannot be."""
+    wanted = output.unit
+    if wanted is None:
+        known = quantity(measurement.quantity)
+        wanted = known.unit if known is not None else measurement.unit
+    value = measurement.value
+    if wanted == measurement.unit or isinstance(value, (bool, str)):
+        return value, measurement.unit
+    try:
+        return convert(value, measurement.unit, wanted), wanted
+    except ValueError as error:
+        raise CodecError(f"Quantity '{measurement.quantity}': {error}") from None
+
+
+def observe(
+    entity: Entity | None, observations: Sequence[Resolved], *, device_id: str, uplink_id: str, stamp: Stamp
+) -> tuple[EntityChange | None, list[HistoryRow]]:
+    """The change of one entity by an uplink's observations (oldest first), and their history rows.
+
+    The change is None when nothing is newer than what the entity has.
+    """
+    first = observations[0]
+    attrs: Attributes = dict(entity["attrs"]) if entity is not None else {}
+    triggers: dict[Iri, AttributeTrigger] = {}
+    history: list[HistoryRow] = []
+    for observation in observations:
+        name, at = observation.output.attribute, observation.measurement.observed_at
+        instance = _instance(observation, device_id, stamp)
+        instances = attrs.get(name, [])
+        current = default_instance(instances)
+        if current is not None:
+            instance["createdAt"] = current.get("createdAt", stamp.text)
+        history.append(
+            HistoryRow(
+                entity_id=first.entity_id,
+                attribute=name,
+                dataset_id="",
+                observed_at=at,
+                recorded_at=stamp.now,
+                version=stamp.version,
+                instance=instance,
+                uplink_id=uplink_id,
+                device_id=device_id,
+                binding_id=observation.binding.id,
+            )
+        )
+        if current is not None and _observed_at(current) > at:
+            continue
+        attrs[name] = [instance, *(one for one in instances if "datasetId" in one)]
+        if name not in triggers:
+            triggers[name] = "attributeCreated" if not instances else "attributeUpdated"
+    if not triggers:
+        return None, history
+    after: Entity
+    if entity is None:
+        after = {
+            "id": first.entity_id,
+            "type": [first.sensor.entity_type],
+            "attrs": attrs,
+            "createdAt": stamp.text,
+            "modifiedAt": stamp.text,
+        }
+    else:
+        after = {**entity, "attrs": attrs, "modifiedAt": stamp.text}
+    return EntityChange(first.entity_id, entity, after, triggers), history
+
+
+def _observed_at(instance: Instance) -> int:
+    """When the current value was observed; before everything where it does not say."""
+    text = instance.get("observedAt")
+    return (parse_iso(text) or 0) if text is not None else 0
+
+
+def _instance(observation: Resolved, device_id: str, stamp: Stamp) -> Instance:
+    measurement = observation.measurement
+    value, unit = in_unit(measurement, observation.output)
+    instance: Instance = {"type": "Property", "value": value, "observedAt": iso(measurement.observed_at)}
+    if unit:
+        instance["unitCode"] = unit
+    instance["createdAt"] = instance["modifiedAt"] = stamp.text
+    instance["attrs"] = {
+        OBSERVED_BY: [
+            {
+                "type": "Relationship",
+                "object": device_urn(device_id),
+                "createdAt": stamp.text,
+                "modifiedAt": stamp.text,
+            }
+        ]
+    }
+    return instance

@@ -1,0 +1,51 @@
+"""What an uplink tells about its device: last seen, radio, battery, frame counter. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from broker.clock import Micros
+from broker.codecs.base import Measurement
+from broker.devices.model import DeviceState
+
+
+def heard(
+    state: DeviceState,
+    *,
+    uplink_id: str,
+    at: Micros,
+    joined: bool = False,
+    f_cnt: int | None = None,
+    rssi: float | None = None,
+    snr: float | None = None,
+    gateway: str | None = None,
+    battery_percent: float | None = None,
+    location: tuple[float, float] | None = None,
+    measurements: Sequence[Measurement] = (),
+    problem: str | None = None,
+) -> DeviceState:
+    """The state after an uplink of `at`. A late uplink counts, and never sets back what is known since."""
+    if state.last_seen is not None and at < state.last_seen:
+        return msgspec.structs.replace(state, uplinks=state.uplinks + 1)
+    level, volts = battery_percent, None
+    for measurement in measurements:
+        if measurement.quantity == "batteryLevel" and isinstance(measurement.value, (int, float)):
+            level = float(measurement.value)
+        elif measurement.quantity == "batteryVoltage" and isinstance(measurement.value, (int, float)):
+            volts = float(measurement.value)
+    return DeviceState(
+        last_seen=at,
+        last_uplink=uplink_id,
+        uplinks=state.uplinks + 1,
+        f_cnt=f_cnt if f_cnt is not None else state.f_cnt,
+        rssi=rssi if rssi is not None else state.rssi,
+        snr=snr if snr is not None else state.snr,
+        gateway=gateway or state.gateway,
+        battery_percent=level if level is not None else state.battery_percent,
+        battery_volts=volts if volts is not None else state.battery_volts,
+        joined_at=at if joined else state.joined_at,
+        location=location or state.location,
+        last_problem=problem,
+    )

@@ -1,0 +1,113 @@
+"""The intake: an uplink's way from an adapter to its receipt.
+
+decode -> command -> writer -> count, log -> receipt
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+
+from broker import metrics
+from broker.clock import Clock
+from broker.codecs.base import CodecError
+from broker.codecs.registry import decode
+from broker.config import Limits
+from broker.devices.model import DeviceModel
+from broker.devices.registry import as_device, as_model
+from broker.errors import Overloaded
+from broker.pipeline.apply_uplink import ApplyUplink, Decoded, Stale
+from broker.pipeline.intake import Receipt, Uplink
+from broker.pipeline.keep_message import KeepMessage
+from broker.pipeline.writer import Writer
+from broker.stores.cache import RecordCache
+
+log = structlog.get_logger(__name__)
+
+DECODE_TRIES = 5
+"""How often a device model may change under an uplink before its network is asked to send it again."""
+
+
+class Uplinks:
+    """The `Intake` that adapters are given."""
+
+    def __init__(self, writer: Writer, registry: RecordCache, clock: Clock, limits: Limits) -> None:
+        self._writer = writer
+        self._registry = registry
+        self._clock = clock
+        self._limits = limits
+
+    async def submit(self, uplink: Uplink, *, wait: bool) -> Receipt:
+        """Apply an uplink durably (see `Intake`)."""
+        return await self._apply(uplink, self._clock.new_id(), wait=wait, replay=False)
+
+    async def replay(self, uplink: Uplink, uplink_id: str) -> Receipt:
+        """Apply an uplink that was kept in the quarantine under `uplink_id`."""
+        return await self._apply(uplink, uplink_id, wait=True, replay=True)
+
+    async def reject(self, *, source: str, raw: bytes, reason: str, meta: dict[str, Any], wait: bool) -> Receipt:
+        """Keep a message that could not be understood (see `Intake`)."""
+        uplink_id = self._clock.new_id()
+        kept = KeepMessage(uplink_id, source, raw[: self._limits.uplink_kept_bytes], reason, meta, self._clock.now())
+        await self._writer.execute(kept, wait=wait)
+        metrics.uplinks.labels(source, "rejected").inc()
+        log.warning("uplink.not_understood", uplink=uplink_id, source=source, reason=reason)
+        return Receipt(uplink_id, "rejected", reason)
+
+    async def _apply(self, uplink: Uplink, uplink_id: str, *, wait: bool, replay: bool) -> Receipt:
+        for _ in range(DECODE_TRIES):
+            decoded = await self._decode(uplink)
+            command = ApplyUplink(uplink, uplink_id, decoded, self._limits, replay)
+            receipt = await self._writer.execute(command, wait=wait)
+            if not isinstance(receipt, Stale):
+                self._tell(uplink, receipt, decoded)
+                return receipt
+            await self._registry.refresh()
+        raise Overloaded("The device's model is being changed; send the uplink again.")
+
+    async def _decode(self, uplink: Uplink) -> Decoded:
+        device = await self._registry.get("device", uplink.device_id)
+        if device is None:
+            return Decoded()
+        record = await self._registry.get("device_model", as_device(device).model)
+        if record is None:
+            return Decoded(model=None, problem=f"Device {uplink.device_id} has no device model.")
+        model = as_model(record)
+        if uplink.kind != "up":
+            return Decoded(model, record.version)
+        return decode_by(model, record.version, uplink)
+
+    def _tell(self, uplink: Uplink, receipt: Receipt, decoded: Decoded) -> None:
+        metrics.uplinks.labels(uplink.source, receipt.outcome).inc()
+        if receipt.outcome == "applied":
+            metrics.measurements.labels("applied").inc(len(decoded.measurements))
+        report = log.debug if receipt.outcome in ("applied", "duplicate") and not receipt.reason else log.warning
+        report(
+            "uplink." + receipt.outcome,
+            uplink=receipt.uplink_id,
+            device=uplink.device_id,
+            source=uplink.source,
+            frame=uplink.frame_key,
+            reason=receipt.reason or None,
+        )
+
+
+def decode_by(model: DeviceModel, version: int, uplink: Uplink) -> Decoded:
+    """The uplink's measurements by a device model, or why there are none."""
+    if uplink.payload is None and uplink.decoded is None and not uplink.values:
+        return Decoded(model, version)
+    try:
+        measurements = decode(
+            codec_name=model.codec,
+            f_ports=model.f_ports,
+            quantities=model.quantities,
+            payload=uplink.payload,
+            f_port=uplink.f_port,
+            decoded=uplink.decoded,
+            values=uplink.values,
+            at=uplink.observed_at,
+        )
+    except CodecError as error:
+        return Decoded(model, version, problem=str(error))
+    return Decoded(model, version, measurements)
