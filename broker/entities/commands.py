@@ -1,0 +1,159 @@
+"""Commands of NGSI-LD provision on one entity (ETSI GS CIM 009 v1.9.1, 5.6.1-5.6.6, 5.6.17-5.6.19).
+
+Each is a pure function of the entity it names: the rules are `broker.ngsild.merge`'s, here they meet the entity and
+become changes and history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from broker.clock import Stamp, parse_iso
+from broker.errors import AlreadyExists, ResourceNotFound
+from broker.ngsild import merge
+from broker.ngsild.change import EntityChange
+from broker.ngsild.fragment import Fragment
+from broker.ngsild.merge import Outcome
+from broker.ngsild.model import Entity, Instance, Iri
+from broker.stores.base import HistoryRow, Needs, Snapshot
+from broker.stores.command import Effects, View
+
+ResultT = TypeVar("ResultT")
+
+
+def existing(view: View, entity_id: str) -> Entity:
+    """The entity, or ResourceNotFound."""
+    entity = view.entity(entity_id)
+    if entity is None:
+        raise ResourceNotFound(f"There is no entity '{entity_id}'.")
+    return entity
+
+
+def effects_of(before: Entity | None, outcome: Outcome, stamp: Stamp, result: ResultT) -> Effects[ResultT]:
+    """An outcome as effects: nothing when nothing changed."""
+    effects = Effects(result)
+    if before is not None and not outcome.changed:
+        return effects
+    effects.changes.append(EntityChange(outcome.entity["id"], before, outcome.entity, outcome.attributes))
+    effects.history = [
+        history_row(outcome.entity["id"], name, dataset, instance, stamp) for name, dataset, instance in outcome.touched
+    ]
+    return effects
+
+
+def history_row(entity_id: str, name: Iri, dataset_id: str, instance: Instance | None, stamp: Stamp) -> HistoryRow:
+    """What a client wrote or deleted, for the history: observed when it says so, else when it was recorded."""
+    observed = parse_iso(instance["observedAt"]) if instance is not None and "observedAt" in instance else None
+    return HistoryRow(
+        entity_id=entity_id,
+        attribute=name,
+        dataset_id=dataset_id,
+        observed_at=observed if observed is not None else stamp.now,
+        recorded_at=stamp.now,
+        version=stamp.version,
+        instance=instance,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CreateEntity:
+    """5.6.1 Create Entity. Raises AlreadyExists."""
+
+    fragment: Fragment
+
+    def needs(self, seen: Snapshot) -> Needs:
+        """Whether it is there."""
+        assert self.fragment.id is not None
+        return Needs(entities={self.fragment.id})
+
+    def apply(self, view: View, stamp: Stamp) -> Effects[None]:
+        """A new entity."""
+        assert self.fragment.id is not None
+        if view.entity(self.fragment.id) is not None:
+            raise AlreadyExists(f"The entity '{self.fragment.id}' exists already.")
+        return effects_of(None, merge.create(self.fragment, stamp.text), stamp, None)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeEntity:
+    """A change of one existing entity by one of the rules of `broker.ngsild.merge`. Result: the rule's outcome."""
+
+    entity_id: str
+    rule: Callable[[Entity, str], Outcome]
+    """(entity as it is, moment as text) -> outcome. Pure."""
+
+    def needs(self, seen: Snapshot) -> Needs:
+        """The entity."""
+        return Needs(entities={self.entity_id})
+
+    def apply(self, view: View, stamp: Stamp) -> Effects[Outcome]:
+        """What the rule makes of it."""
+        before = existing(view, self.entity_id)
+        outcome = self.rule(before, stamp.text)
+        return effects_of(before, outcome, stamp, outcome)
+
+
+def update_attributes(entity_id: str, fragment: Fragment) -> ChangeEntity:
+    """5.6.2 Update Attributes."""
+    return ChangeEntity(entity_id, lambda entity, at: merge.update(entity, fragment, at))
+
+
+def append_attributes(entity_id: str, fragment: Fragment, *, overwrite: bool) -> ChangeEntity:
+    """5.6.3 Append Attributes."""
+    return ChangeEntity(entity_id, lambda entity, at: merge.append(entity, fragment, overwrite, at))
+
+
+def partial_update(entity_id: str, attribute: Iri, instance: Instance) -> ChangeEntity:
+    """5.6.4 Partial Attribute Update."""
+    return ChangeEntity(entity_id, lambda entity, at: merge.partial_update(entity, attribute, instance, at))
+
+
+def delete_attribute(entity_id: str, attribute: Iri, *, dataset_id: str | None, delete_all: bool) -> ChangeEntity:
+    """5.6.5 Delete Attribute."""
+    return ChangeEntity(
+        entity_id,
+        lambda entity, at: merge.delete_attribute(entity, attribute, at, dataset_id=dataset_id, delete_all=delete_all),
+    )
+
+
+def merge_entity(
+    entity_id: str, fragment: Fragment, *, observed_at: str | None = None, lang: str | None = None
+) -> ChangeEntity:
+    """5.6.17 Merge Entity."""
+    return ChangeEntity(
+        entity_id, lambda entity, at: merge.merge(entity, fragment, at, observed_at=observed_at, lang=lang)
+    )
+
+
+def replace_entity(entity_id: str, fragment: Fragment) -> ChangeEntity:
+    """5.6.18 Replace Entity."""
+    return ChangeEntity(entity_id, lambda entity, at: merge.replace(entity, fragment, at))
+
+
+def replace_attribute(entity_id: str, attribute: Iri, instance: Instance) -> ChangeEntity:
+    """5.6.19 Replace Attribute."""
+    return ChangeEntity(entity_id, lambda entity, at: merge.replace_attribute(entity, attribute, instance, at))
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteEntity:
+    """5.6.6 Delete Entity. Raises ResourceNotFound."""
+
+    entity_id: str
+
+    def needs(self, seen: Snapshot) -> Needs:
+        """The entity."""
+        return Needs(entities={self.entity_id})
+
+    def apply(self, view: View, stamp: Stamp) -> Effects[None]:
+        """The entity is gone; its history says when."""
+        before = existing(view, self.entity_id)
+        history = [
+            history_row(self.entity_id, name, instance.get("datasetId", ""), None, stamp)
+            for name, instances in before["attrs"].items()
+            for instance in instances
+        ]
+        change = EntityChange(self.entity_id, before, None, dict.fromkeys(before["attrs"], "attributeDeleted"))
+        return Effects(None, changes=[change], history=history)
