@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from broker.stores.base import ChangeSet, TenantStore
+from tests.support.stores import outbox_row
+
+ONE, TWO = "urn:sub:1", "urn:sub:2"
+
+
+async def test_rows_owed_come_in_the_order_of_the_changes(tenant: TenantStore) -> None:
+    await tenant.commit(ChangeSet(outbox=[outbox_row(200, ONE), outbox_row(17, TWO)]))
+    await tenant.commit(ChangeSet(outbox=[outbox_row(16, ONE), outbox_row(300, ONE)]))
+    assert await tenant.outbox(ONE) == [outbox_row(16, ONE), outbox_row(200, ONE), outbox_row(300, ONE)]
+    assert await tenant.outbox(ONE, limit=1) == [outbox_row(16, ONE)]
+    assert await tenant.outbox(ONE, after=outbox_row(16, ONE).id, limit=1) == [outbox_row(200, ONE)]
+    assert await tenant.outbox_owed() == {ONE: 3, TWO: 1}
+
+
+async def test_delivered_rows_go(tenant: TenantStore) -> None:
+    await tenant.commit(ChangeSet(outbox=[outbox_row(1, ONE), outbox_row(2, ONE)]))
+    await tenant.commit(ChangeSet(delivered=[outbox_row(1, ONE).id]))
+    assert await tenant.outbox(ONE) == [outbox_row(2, ONE)]
+    await tenant.commit(ChangeSet(delivered=[outbox_row(1, ONE).id, outbox_row(2, ONE).id]))
+    assert await tenant.outbox_owed() == {}
+
+
+async def test_what_is_given_up_on_is_kept_with_the_reason_and_can_be_revived(tenant: TenantStore) -> None:
+    await tenant.commit(ChangeSet(outbox=[outbox_row(n, ONE) for n in (1, 2, 3)]))
+    await tenant.commit(ChangeSet(given_up=[(outbox_row(2, ONE).id, "timeout"), (outbox_row(1, ONE).id, "410")]))
+    assert await tenant.outbox(ONE) == [outbox_row(3, ONE)]
+    assert await tenant.dead_letters(ONE) == [(outbox_row(1, ONE), "410"), (outbox_row(2, ONE), "timeout")]
+    assert await tenant.dead_letters(ONE, limit=1) == [(outbox_row(1, ONE), "410")]
+    assert await tenant.dead_letters(TWO) == []
+    await tenant.commit(ChangeSet(revived=[outbox_row(2, ONE).id]))
+    assert await tenant.outbox(ONE) == [outbox_row(2, ONE), outbox_row(3, ONE)]
+    assert await tenant.dead_letters(ONE) == [(outbox_row(1, ONE), "410")]
