@@ -1,0 +1,23 @@
+"""The one guarded HTTP client, for every request the broker makes for others."""
+
+from broker.outbound.client import (
+    Answer,
+    BadAnswer,
+    Forbidden,
+    HostResting,
+    Outbound,
+    OutboundError,
+    TimedOut,
+    Unreachable,
+)
+
+__all__ = [
+    "Answer",
+    "BadAnswer",
+    "Forbidden",
+    "HostResting",
+    "Outbound",
+    "OutboundError",
+    "TimedOut",
+    "Unreachable",
+]

@@ -1,0 +1,293 @@
+"""The one guarded HTTP client: every request the broker makes for others (notifications, remote @contexts) goes through it.
+
+Rules against server-side request forgery: http and https only; no credentials in the URL; and the address is judged when
+the socket is made, so neither a name that resolves differently the second time nor a number in disguise gets past.
+Redirects are not followed from a POST, and by a GET only on the same host. A host that does not answer is left alone for
+a while (breaker): requests to it fail at once, saying when to come back, so nothing is lost by it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, TypeVar
+from urllib.parse import urljoin
+
+import aiohttp
+from yarl import URL
+
+from broker.config import Delivery
+from broker.outbound.address import AddressForbidden, check_address
+from broker.outbound.breaker import Breaker
+
+OutcomeT = TypeVar("OutcomeT")
+
+USER_AGENT = "Knutpunkt"
+URL_CHARACTERS = 4096
+REDIRECTS = 3
+"""How many redirects on one host a GET follows: a slash added, http to https."""
+DRAIN_BYTES = 64 * 1024
+DRAIN_SECONDS = 1.0
+"""How much of an answer to a POST is read, and how long, so that the connection can be used again; beyond it is closed."""
+HOSTS_REMEMBERED = 10_000
+DNS_SECONDS = 10
+IDLE_SECONDS = 30.0
+
+
+class OutboundError(Exception):
+    """A request that did not succeed; the text is for people."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Forbidden(OutboundError):
+    """The URL or the address behind it is not allowed."""
+
+
+class Unreachable(OutboundError):
+    """No connection, or it broke before an answer came."""
+
+
+class TimedOut(OutboundError):
+    """No whole answer in time."""
+
+
+class BadAnswer(OutboundError):
+    """An answer that is of no use: not 2xx, too large, a redirect elsewhere."""
+
+
+class HostResting(OutboundError):
+    """Not tried: the host did not answer lately. Come back after `retry_after` seconds."""
+
+    def __init__(self, reason: str, retry_after: float) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an endpoint answered to a POST."""
+
+    status: int
+
+    @property
+    def ok(self) -> bool:
+        """Any 2xx."""
+        return 200 <= self.status < 300
+
+
+class _Host:
+    """What is shared by the requests to one host: how many at once, and whether it is worth trying."""
+
+    def __init__(self, connections: int, now: Callable[[], float]) -> None:
+        self.slots = asyncio.Semaphore(connections)
+        self.breaker = Breaker(now)
+        self.users = 0
+
+
+class Outbound:
+    """The client. Make it inside a running event loop; `close` it, or use it as an async context manager."""
+
+    def __init__(self, settings: Delivery, now: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._now = now
+        self._hosts: OrderedDict[str, _Host] = OrderedDict()
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,  # bounded per host by _Host.slots, whose waiting does not count against the endpoint's time
+                ttl_dns_cache=DNS_SECONDS,
+                keepalive_timeout=IDLE_SECONDS,
+                socket_factory=self._socket,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            headers={"User-Agent": USER_AGENT},
+        )
+
+    async def __aenter__(self) -> Outbound:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> Answer:  # noqa: ASYNC109 - the endpoint's time, without the wait for a free connection
+        """POST `body` to `url`; the answer's status, whatever it is. `timeout` in seconds, from the connection on.
+
+        Raises Forbidden, Unreachable, TimedOut, HostResting.
+        """
+        target = _target(url)
+
+        async def send() -> Answer:
+            async with self._session.post(
+                target, data=body, headers=headers, allow_redirects=False, timeout=_timeout(timeout)
+            ) as response:
+                await _drain(response)
+                return Answer(response.status)
+
+        return await self._guarded(target, send, timeout)
+
+    async def get(self, url: str, *, accept: str, max_bytes: int, timeout: float) -> bytes:  # noqa: ASYNC109 - see post
+        """The body behind `url`, at most `max_bytes`, in `timeout` seconds.
+
+        Raises Forbidden, Unreachable, TimedOut, BadAnswer, HostResting.
+        """
+        target = _target(url)
+        first = target
+        for _ in range(REDIRECTS + 1):
+            there, body = await self._get(target, accept, max_bytes, timeout)
+            if there is None:
+                return body
+            target = _target(urljoin(str(target), there))
+            if target.host != first.host:
+                raise BadAnswer(f"'{url}' redirects to another host ('{target.host}'), which is not followed.")
+        raise BadAnswer(f"'{url}' redirects more than {REDIRECTS} times.")
+
+    async def _get(self, target: URL, accept: str, max_bytes: int, seconds: float) -> tuple[str | None, bytes]:
+        """Where it redirects to, or the body."""
+
+        async def fetch() -> tuple[str | None, bytes]:
+            async with self._session.get(
+                target,
+                headers={"Accept": accept, "Accept-Encoding": "identity"},
+                allow_redirects=False,
+                timeout=_timeout(seconds),
+            ) as response:
+                if response.status in (301, 302, 303, 307, 308) and "Location" in response.headers:
+                    response.close()
+                    return response.headers["Location"], b""
+                if response.status != 200:
+                    response.close()
+                    raise BadAnswer(f"'{target}' answered {response.status}.")
+                if response.headers.get("Content-Encoding", "identity") != "identity":
+                    response.close()
+                    raise BadAnswer(f"'{target}' answered compressed, which was not asked for.")
+                body = bytearray()
+                async for chunk in response.content.iter_any():
+                    body += chunk
+                    if len(body) > max_bytes:
+                        response.close()
+                        raise BadAnswer(f"'{target}' answered more than the limit of {max_bytes} bytes.")
+                return None, bytes(body)
+
+        return await self._guarded(target, fetch, seconds)
+
+    async def _guarded(self, target: URL, request: Callable[[], Awaitable[OutcomeT]], seconds: float) -> OutcomeT:
+        """`request` within the host's limit and breaker, its failures in our words."""
+        name = str(target.origin())
+        host = self._host(name)
+        host.users += 1
+        try:
+            async with host.slots:
+                rest = host.breaker.enter()
+                if rest > 0:
+                    raise HostResting(f"'{name}' has not answered lately; it is tried again in {rest:.1f} s.", rest)
+                answered: bool | None = None
+                try:
+                    outcome = await request()
+                    answered = True
+                    return outcome
+                except BadAnswer:
+                    answered = True  # it may be of no use, but the host is there
+                    raise
+                except TimeoutError:
+                    answered = False
+                    raise TimedOut(f"'{target}' did not answer within {seconds:g} s.") from None
+                except aiohttp.ClientConnectorError as error:
+                    if isinstance(error.os_error, AddressForbidden):
+                        raise Forbidden(f"'{target}' is not allowed: {error.os_error.reason}.") from None
+                    answered = False
+                    raise Unreachable(f"'{target}' cannot be reached: {_plain(error.os_error)}.") from None
+                except (aiohttp.ClientError, OSError) as error:
+                    answered = False
+                    raise Unreachable(f"The connection to '{target}' failed: {_plain(error)}.") from None
+                except ValueError as error:
+                    raise Forbidden(f"'{target}' cannot be requested: {error}.") from None
+                finally:
+                    host.breaker.leave(answered)
+        finally:
+            host.users -= 1
+
+    def _host(self, name: str) -> _Host:
+        host = self._hosts.get(name)
+        if host is None:
+            host = self._hosts[name] = _Host(self._settings.host_connections, self._now)
+            if len(self._hosts) > HOSTS_REMEMBERED:
+                for known, other in list(self._hosts.items())[:10]:
+                    if not other.users and other is not host:
+                        del self._hosts[known]
+        else:
+            self._hosts.move_to_end(name)
+        return host
+
+    def _socket(self, address: tuple[Any, ...]) -> socket.socket:
+        """The socket for one resolved address: here nothing can be between the check and the connection."""
+        family, kind, protocol, _, where = address
+        check_address(where[0], private=self._settings.private_networks)
+        made = socket.socket(family=family, type=kind, proto=protocol)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return made
+
+
+def _target(url: str) -> URL:
+    """The URL, if it may be requested at all."""
+    if len(url) > URL_CHARACTERS:
+        raise Forbidden(f"A URL of {len(url)} characters is longer than the limit of {URL_CHARACTERS}.")
+    try:
+        target = URL(url)
+        host = target.host
+    except ValueError:
+        raise Forbidden(f"'{url}' is not a URL.") from None
+    if target.scheme not in ("http", "https") or not host:
+        raise Forbidden(f"'{url}' is not allowed: it must be an http or https URL with a host.")
+    if target.user is not None or target.password is not None:
+        raise Forbidden(f"'{url}' is not allowed: credentials belong in a header (receiverInfo), not in the URL.")
+    return target
+
+
+def _timeout(seconds: float) -> aiohttp.ClientTimeout:
+    # No rounding up: aiohttp would wake late for timeouts above 5 s.
+    return aiohttp.ClientTimeout(total=seconds, ceil_threshold=float("inf"))
+
+
+async def _drain(response: aiohttp.ClientResponse) -> None:
+    """Read what little there may be, so that the connection is free again; else close it. The status stands."""
+    if response.content.at_eof():
+        return
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS):
+            left = DRAIN_BYTES
+            while left > 0 and (chunk := await response.content.read(left)):
+                left -= len(chunk)
+    except (TimeoutError, aiohttp.ClientError, OSError):
+        left = 0
+    if left <= 0:
+        response.close()
+
+
+def _plain(error: BaseException) -> str:
+    """What a failure is called, without the driver's names."""
+    if isinstance(error, socket.gaierror):
+        return "its name does not resolve"
+    if isinstance(error, ConnectionRefusedError):
+        return "the connection was refused"
+    if isinstance(error, (ConnectionResetError, aiohttp.ServerDisconnectedError)):
+        return "the connection was closed"
+    if isinstance(error, aiohttp.ClientSSLError):
+        return "its certificate was not accepted"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    return "it did not speak HTTP" if isinstance(error, aiohttp.ClientResponseError) else "it broke off"

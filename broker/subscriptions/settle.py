@@ -1,0 +1,99 @@
+"""Writes down what was delivered, given up, and how it went: for all subscriptions together, a few times a second.
+
+A notification costs a share of one commit. What is not yet written when the process dies is sent again: at least once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from broker.clock import Clock
+from broker.errors import StoreUnavailable
+from broker.stores.base import ChangeSet, RecordWrite, TenantStore
+from broker.subscriptions.state import DeliveryState
+
+log = structlog.get_logger(__name__)
+
+INTERVAL_SECONDS = 0.1
+SETTLE_ROWS = 500
+"""So many rows are written down without waiting for the interval."""
+RETRY_SECONDS = 1.0
+
+
+class Settler:
+    """Gathers; `run` commits. `flush` returns when all that was gathered before the call is committed."""
+
+    def __init__(self, store: TenantStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._delivered: list[str] = []
+        self._given_up: list[tuple[str, str]] = []
+        self._states: dict[str, DeliveryState | None] = {}
+        self._something = asyncio.Event()
+        self._plenty = asyncio.Event()
+        self._lock = asyncio.Lock()
+
+    def delivered(self, row_ids: list[str]) -> None:
+        """These rows are settled and go."""
+        self._delivered += row_ids
+        self._noticed()
+
+    def given_up(self, rows: list[tuple[str, str]]) -> None:
+        """These rows (id, reason) go to the dead letters."""
+        self._given_up += rows
+        self._noticed()
+
+    def state(self, subscription_id: str, state: DeliveryState | None) -> None:
+        """How the delivery of a subscription stands now; None: forget it."""
+        self._states[subscription_id] = state
+        self._noticed()
+
+    async def run(self) -> None:
+        """Commit what gathers, until cancelled."""
+        while True:
+            await self._something.wait()
+            try:
+                async with asyncio.timeout(INTERVAL_SECONDS):
+                    await self._plenty.wait()
+            except TimeoutError:
+                pass
+            try:
+                await self.flush()
+            except StoreUnavailable as error:
+                log.warning("delivery.settle_delayed", reason=error.detail)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def flush(self) -> None:
+        """Commit what was gathered. Raises StoreUnavailable; then it is kept for the next time."""
+        async with self._lock:
+            if not self._something.is_set():
+                return
+            delivered, given_up, states = self._delivered, self._given_up, self._states
+            self._delivered, self._given_up, self._states = [], [], {}
+            self._something.clear()
+            self._plenty.clear()
+            version = self._clock.stamp().version
+            changes = ChangeSet(
+                delivered=delivered,
+                given_up=given_up,
+                records=[
+                    RecordWrite("delivery_state", name, state.body() if state is not None else None, version)
+                    for name, state in states.items()
+                ],
+            )
+            try:
+                await self._store.commit(changes)
+            except BaseException:
+                # Whether it was written cannot be told; writing it again does no harm.
+                self._delivered = delivered + self._delivered
+                self._given_up = given_up + self._given_up
+                self._states = states | self._states
+                self._something.set()
+                raise
+
+    def _noticed(self) -> None:
+        self._something.set()
+        if len(self._delivered) + len(self._given_up) >= SETTLE_ROWS:
+            self._plenty.set()

@@ -1,0 +1,243 @@
+"""A subscription ready for use: checked, names expanded, its predicates compiled.
+
+Made from a stored body (`model.py`), which keeps the document as written and, for each of its members, the terms in it
+and the IRIs they stood for: so it needs no @context to be read again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from broker.clock import Micros
+from broker.config import Limits
+from broker.errors import BadRequestData, OperationNotSupported
+from broker.ngsild.model import Entity, Iri
+from broker.ngsild.names import is_uri
+from broker.query.ast import EntityQuery, GeoQuery, Q, ScopeQuery
+from broker.query.geo import parse_geo
+from broker.query.match import compile_query
+from broker.query.pattern import check_pattern
+from broker.query.q import parse_q
+from broker.query.scope import parse_scope
+from broker.query.types import parse_types
+from broker.subscriptions import members
+from broker.subscriptions.endpoint import NotificationParams, read_notification
+
+Status = Literal["active", "paused", "expired"]
+
+SERVED = (
+    "@context",
+    "description",
+    "entities",
+    "expiresAt",
+    "geoQ",
+    "id",
+    "isActive",
+    "jsonldContext",
+    "localOnly",
+    "notification",
+    "notificationTrigger",
+    "q",
+    "scopeQ",
+    "subscriptionName",
+    "throttling",
+    "type",
+    "watchedAttributes",
+)
+READ_ONLY = ("createdAt", "modifiedAt", "status")
+"""Generated; ignored when provided (5.2.12, Table 5.2.12-2)."""
+NOT_SERVED = (
+    "csf",
+    "datasetId",
+    "expandValues",
+    "jsonKeys",
+    "lang",
+    "ngsildConformance",
+    "splitEntities",
+    "temporalQ",
+    "timeInterval",
+)
+
+_ATTRIBUTE_TRIGGERS = ("attributeCreated", "attributeUpdated", "attributeDeleted")
+_TRIGGERS: dict[str, tuple[str, ...]] = {
+    **{name: (name,) for name in (*_ATTRIBUTE_TRIGGERS, "entityCreated", "entityDeleted")},
+    "entityUpdated": _ATTRIBUTE_TRIGGERS,
+}
+_DEFAULT_TRIGGERS = frozenset({"attributeCreated", "attributeUpdated"})
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """One EntitySelector (5.2.33) with the subscription's q, geoQ and scopeQ, as one query; and the same compiled."""
+
+    query: EntityQuery
+    matches: Callable[[Entity], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """5.2.12, as matching and delivery use it."""
+
+    id: str
+    selectors: tuple[Selector, ...]
+    """Any of them; one that selects every type where the document has no `entities`."""
+    watched: frozenset[Iri]
+    """Empty: any attribute."""
+    triggers: frozenset[str]
+    """Of attributeCreated, attributeUpdated, attributeDeleted, entityCreated, entityDeleted."""
+    notification: NotificationParams
+    throttling: float
+    """Seconds; 0: none."""
+    expires_at: Micros | None
+    active: bool
+    context: Any
+    """The @context to notify with: a URL, or what may stand in '@context'; None for the core one."""
+
+    def status(self, now: Micros) -> Status:
+        """5.2.12."""
+        if self.expires_at is not None and self.expires_at <= now:
+            return "expired"
+        return "active" if self.active else "paused"
+
+
+def compile_subscription(body: dict[str, Any], limits: Limits) -> Subscription:
+    """The subscription of a stored body. Raises BadRequestData, OperationNotSupported, TooComplexQuery."""
+    document: dict[str, Any] = body["document"]
+    terms: dict[str, dict[str, Iri]] = body["terms"]
+    return read_subscription(
+        body["id"], document, body.get("context"), lambda member: terms.get(member, {}).__getitem__, limits
+    )
+
+
+def read_subscription(
+    subscription_id: str,
+    document: dict[str, Any],
+    context: Any,
+    expand: Callable[[str], Callable[[str], Iri]],
+    limits: Limits,
+) -> Subscription:
+    """Check `document` and compile it. `expand` gives, for a member's name, the expansion of the terms in that member."""
+    members.known_members(document, "Subscription", (*SERVED, *READ_ONLY), NOT_SERVED)
+    if document.get("type") != "Subscription":
+        raise BadRequestData(f"'type' must be 'Subscription', got {document.get('type')!r}.")
+    if not is_uri(subscription_id):
+        raise BadRequestData(f"'id' must be a URI, got '{subscription_id}'.")
+    local_only = members.flag(document.get("localOnly", False), "'localOnly'")
+    if "entities" not in document and "watchedAttributes" not in document and not local_only:
+        raise BadRequestData("A subscription must have 'entities' or 'watchedAttributes' (or 'localOnly': true).")
+    if "notification" not in document:
+        raise BadRequestData("'notification' is missing: it says where notifications go.")
+    for name in ("subscriptionName", "description"):
+        if name in document:
+            members.text(document[name], f"'{name}'")
+    watched = (
+        members.texts(document["watchedAttributes"], "'watchedAttributes'") if "watchedAttributes" in document else []
+    )
+    return Subscription(
+        id=subscription_id,
+        selectors=_read_selectors(document, expand, limits),
+        watched=frozenset(map(expand("watchedAttributes"), watched)),
+        triggers=_read_triggers(document),
+        notification=read_notification(document["notification"], expand("notification")),
+        throttling=members.positive(document["throttling"], "'throttling'") if "throttling" in document else 0.0,
+        expires_at=members.date_time(document["expiresAt"], "'expiresAt'") if "expiresAt" in document else None,
+        active=members.flag(document.get("isActive", True), "'isActive'"),
+        context=_read_context(document) or context,
+    )
+
+
+def _read_selectors(
+    document: dict[str, Any], expand: Callable[[str], Callable[[str], Iri]], limits: Limits
+) -> tuple[Selector, ...]:
+    q = parse_q(members.text(document["q"], "'q'"), expand("q"), limits) if "q" in document else None
+    scope = parse_scope(members.text(document["scopeQ"], "'scopeQ'"), limits) if "scopeQ" in document else None
+    geo = _read_geo(document["geoQ"], expand("geoQ"), limits) if "geoQ" in document else None
+    if "entities" not in document:
+        return (_selector(EntityQuery(q=q, geo=geo, scope=scope)),)
+    entries = document["entities"]
+    if not isinstance(entries, list) or not 0 < len(entries) <= members.LIST_ENTRIES:
+        raise BadRequestData(f"'entities' must be a list of 1 to {members.LIST_ENTRIES} selectors.")
+    return tuple(_selector(_read_entity(entry, q, geo, scope, expand("entities"), limits)) for entry in entries)
+
+
+def _selector(query: EntityQuery) -> Selector:
+    return Selector(query, compile_query(query))
+
+
+def _read_entity(
+    entry: Any,
+    q: Q | None,
+    geo: GeoQuery | None,
+    scope: ScopeQuery | None,
+    expand: Callable[[str], Iri],
+    limits: Limits,
+) -> EntityQuery:
+    """An EntitySelector (5.2.33). `id` takes precedence over `idPattern`."""
+    selector = members.mapping(entry, "'entities': each entry")
+    members.known_members(selector, "'entities'", ("type", "id", "idPattern"))
+    if "type" not in selector:
+        raise BadRequestData("'entities': each entry must have a 'type' ('*' for all types).")
+    kind = members.text(selector["type"], "'entities.type'")
+    ids: tuple[str, ...] = ()
+    if "id" in selector:
+        given = selector["id"]
+        ids = tuple(members.texts(given if isinstance(given, list) else [given], "'entities.id'"))
+        for one in ids:
+            if not is_uri(one):
+                raise BadRequestData(f"'entities.id' must be a URI, got '{one}'.")
+    pattern = None
+    if "idPattern" in selector:
+        pattern = members.text(selector["idPattern"], "'entities.idPattern'")
+        check_pattern(pattern, "entities.idPattern", limits)
+    return EntityQuery(
+        ids=ids,
+        id_pattern=pattern if not ids else None,
+        types=parse_types(kind, expand, limits) if kind != "*" else None,
+        q=q,
+        geo=geo,
+        scope=scope,
+    )
+
+
+def _read_geo(value: Any, expand: Callable[[str], Iri], limits: Limits) -> GeoQuery:
+    """A GeoQuery (5.2.13)."""
+    geo = members.mapping(value, "'geoQ'")
+    members.known_members(geo, "'geoQ'", ("georel", "geometry", "coordinates", "geoproperty"))
+    for name in ("georel", "geometry", "coordinates"):
+        if name not in geo:
+            raise BadRequestData(f"'geoQ.{name}' is missing; a geoquery needs 'georel', 'geometry' and 'coordinates'.")
+    coordinates = geo["coordinates"]
+    if not isinstance(coordinates, (str, list)):
+        raise BadRequestData("'geoQ.coordinates' must be a JSON array, or one as a string.")
+    return parse_geo(
+        members.text(geo["georel"], "'geoQ.georel'"),
+        members.text(geo["geometry"], "'geoQ.geometry'"),
+        coordinates,
+        members.text(geo["geoproperty"], "'geoQ.geoproperty'") if "geoproperty" in geo else None,
+        expand,
+        limits,
+    )
+
+
+def _read_triggers(document: dict[str, Any]) -> frozenset[str]:
+    if "notificationTrigger" not in document:
+        return _DEFAULT_TRIGGERS
+    named = members.texts(document["notificationTrigger"], "'notificationTrigger'")
+    return frozenset(
+        trigger
+        for name in named
+        for trigger in _TRIGGERS[members.one_of(name, "'notificationTrigger'", tuple(_TRIGGERS))]
+    )
+
+
+def _read_context(document: dict[str, Any]) -> str | None:
+    if "jsonldContext" not in document:
+        return None
+    url = members.text(document["jsonldContext"], "'jsonldContext'")
+    if not is_uri(url):
+        raise BadRequestData(f"'jsonldContext' must be the URI of a JSON-LD @context, got '{url}'.")
+    if not url.startswith(("http://", "https://")):
+        raise OperationNotSupported("'jsonldContext' must be an http or https URL.")
+    return url
