@@ -1,0 +1,200 @@
+"""One connection to an MQTT broker, on gmqtt: acknowledged by hand, in order, and read only while there is room.
+
+What gmqtt 0.8 does by itself and why this goes around it:
+
+- It reads from the socket without end; Receive Maximum is the broker's promise, and Mosquitto 2.0.11 overshoots it. Here
+  nothing is read while the gate is shut, so that TCP's window pushes back.
+- It acknowledges on whichever connection stands when a handler returns. A packet id is only good on the connection it came
+  on, so every connection has a client of its own, and reconnecting is the caller's.
+- It acknowledges in the order in which handlers return; [MQTT-4.6.0-2] asks for the order of arrival.
+- It falls back to MQTT 3.1.1, and with that to acknowledging before handling. Here a refusal is a failed try.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import struct
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gmqtt
+import structlog
+
+from adapters.mqtt.address import Address
+
+CONNECT_SECONDS = 15.0
+"""From the first SYN to CONNACK; a broker that takes longer is tried again."""
+LARGEST_PACKET = 8 * 1024 * 1024
+"""Maximum Packet Size, bytes: gmqtt assembles a packet in memory, copying it once per 64 KB. A broker discards what is
+larger [MQTT-3.1.2-25]; a message that is larger than the settings' limit but not than this is kept and shown."""
+_PUBACK = 0x40
+_REFUSED = 0x80  # reason codes of SUBACK from here on are refusals (MQTT 5.0, 3.9.3)
+
+
+_log = structlog.get_logger()
+
+
+class Publication:
+    """A message as it arrived. `acknowledge` once it is durable."""
+
+    __slots__ = ("_connection", "done", "mid", "payload", "topic")
+
+    def __init__(self, connection: Connection, topic: str, payload: bytes, mid: int | None) -> None:
+        self._connection = connection
+        self.topic = topic
+        self.payload = payload
+        self.mid = mid
+        """Packet id; None at QoS 0, which nobody acknowledges."""
+        self.done = False
+
+    def acknowledge(self) -> None:
+        """Tell the broker that it need not deliver this again. On a lost connection: nothing, it will deliver again."""
+        self.done = True
+        self._connection.flush()
+
+
+class Connection:
+    """A connection from CONNECT to its loss. `take` is called with every message, from the event loop, in order."""
+
+    def __init__(
+        self,
+        address: Address,
+        client_id: str,
+        *,
+        receive_maximum: int,
+        session_expiry_seconds: int,
+        keepalive_seconds: int,
+        gate: asyncio.Event,
+        take: Callable[[Publication], None],
+    ) -> None:
+        self.lost = asyncio.Event()
+        self.session_present = False
+        self._address = address
+        self._keepalive = keepalive_seconds
+        self._take = take
+        self._unacknowledged: deque[Publication] = deque()
+        self._filters: tuple[str, ...] = ()
+        self._client = _Client(
+            # As bytes: gmqtt counts characters where the packet's length counts bytes.
+            client_id.encode(),
+            clean_session=False,
+            optimistic_acknowledgement=False,
+            session_expiry_interval=session_expiry_seconds,
+            receive_maximum=receive_maximum,
+            maximum_packet_size=LARGEST_PACKET,
+        )
+        self._client.gate = gate
+        self._client.on_qos_1 = self._on_qos_1
+        self._client.on_message = self._on_qos_0
+        self._client.on_connect = self._on_connect
+        self._client.on_subscribe = self._on_subscribe
+        self._client.on_disconnect = self._on_disconnect
+        if address.username:
+            self._client.set_auth_credentials(address.username, address.password or None)
+
+    async def open(self, filters: Sequence[str]) -> None:
+        """Connect, and subscribe at QoS 1 to `filters`. Raises OSError (TimeoutError included) when that fails."""
+        connecting = asyncio.ensure_future(
+            self._client.connect(
+                self._address.host, self._address.port, ssl=self._address.tls or False, keepalive=self._keepalive
+            )
+        )
+        lost = asyncio.ensure_future(self.lost.wait())
+        try:
+            done, _ = await asyncio.wait(
+                {connecting, lost}, timeout=CONNECT_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                raise TimeoutError(f"no answer within {CONNECT_SECONDS:g} s")
+            if connecting not in done:
+                raise ConnectionError("the broker closed the connection instead of accepting it")
+            try:
+                connecting.result()
+            except gmqtt.mqtt.handler.MQTTConnectError as error:
+                raise ConnectionRefusedError(str(error)) from None
+        finally:
+            for task in (connecting, lost):
+                task.cancel()
+            await asyncio.gather(connecting, lost, return_exceptions=True)
+        self._filters = tuple(filters)
+        # Retained messages only when the subscription is new: later they were seen before.
+        self._client.subscribe([gmqtt.Subscription(each, qos=1, retain_handling_options=1) for each in filters])
+
+    async def close(self) -> None:
+        """Disconnect without ending the session: the broker keeps what comes until we return."""
+        with contextlib.suppress(OSError):
+            await self._client.disconnect()
+        self.lost.set()
+
+    def flush(self) -> None:
+        """Acknowledge what is done, in order of arrival, up to the first that is not."""
+        packets = bytearray()
+        while self._unacknowledged and self._unacknowledged[0].done:
+            packets += struct.pack("!BBH", _PUBACK, 2, self._unacknowledged.popleft().mid)
+        if packets and not self.lost.is_set():
+            self._client.send(bytes(packets))
+
+    def _on_qos_1(self, mid: int, payload: bytes, topic: str | bytes, properties: dict[str, Any]) -> None:
+        publication = Publication(self, _as_text(topic), payload, mid)
+        self._unacknowledged.append(publication)
+        self._take(publication)
+
+    def _on_qos_0(self, _: Any, topic: str | bytes, payload: bytes, qos: int, properties: dict[str, Any]) -> None:
+        self._take(Publication(self, _as_text(topic), payload, None))
+
+    def _on_connect(self, _: Any, session_present: int, result: int, properties: dict[str, Any]) -> None:
+        self.session_present = bool(session_present)
+
+    def _on_subscribe(self, _: Any, mid: int, granted: tuple[int, ...], properties: dict[str, Any]) -> None:
+        refused = [each for each, code in zip(self._filters, granted, strict=False) if code >= _REFUSED]
+        if refused:
+            _log.error("mqtt_subscription_refused", host=self._address.host, filters=refused)
+
+    def _on_disconnect(self, *_: Any) -> None:
+        self.lost.set()
+
+
+def _as_text(topic: str | bytes) -> str:
+    """gmqtt hands over a topic that is not UTF-8 as bytes."""
+    return topic if isinstance(topic, str) else topic.decode("utf-8", errors="replace")
+
+
+class _Client(gmqtt.Client):  # type: ignore[misc]  # gmqtt has no types
+    """gmqtt's client without its reconnecting, with a gate before its reading, and QoS 1 handed over with its packet id."""
+
+    gate: asyncio.Event
+    on_qos_1: Callable[[int, bytes, str | bytes, dict[str, Any]], None]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._package_handler._handle_qos_1_publish_packet = lambda *packet: self.on_qos_1(*packet)
+
+    async def reconnect(self, delay: bool = False) -> None:
+        """Nothing: whoever opened the connection opens the next."""
+
+    def send(self, packets: bytes) -> None:
+        """Write whole packets, unless the connection is closing."""
+        if not self._connection.is_closing():
+            self._connection.send_package(packets)
+
+    async def _create_connection(self, *args: Any, **kwargs: Any) -> Any:
+        connection = await super()._create_connection(*args, **kwargs)
+        read = connection._protocol.read
+
+        async def read_when_open(n: int = -1) -> bytes:
+            while not self.gate.is_set():
+                # Answers to our pings wait unread meanwhile: that is no sign of a dead broker.
+                connection._last_data_in = time.monotonic()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self.gate.wait(), timeout=self._keepalive / 2)
+            try:
+                return bytes(await read(n))
+            except OSError as error:
+                # The one error that gmqtt's reading loop expects.
+                raise ConnectionResetError(str(error)) from error
+
+        connection._protocol.read = read_when_open
+        return connection
