@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from broker.clock import Stamp, iso, parse_iso
 from broker.codecs.base import CodecError, Measurement
-from broker.codecs.quantities import convert, quantity
+from broker.codecs.quantities import UnitError, convert, quantity
 from broker.devices.model import Output
 from broker.devices.resolve import Resolved
 from broker.ngsild.change import AttributeTrigger, EntityChange
@@ -27,16 +27,13 @@ def device_urn(device_id: str) -> str:
 
 def in_unit(measurement: Measurement, output: Output) -> tuple[object, str]:
     """The measurement's value and unit as the virtual sensor's contract wants them. CodecError when it cannot be."""
-    wanted = output.unit
-    if wanted is None:
-        known = quantity(measurement.quantity)
-        wanted = known.unit if known is not None else measurement.unit
     value = measurement.value
-    if wanted == measurement.unit or isinstance(value, (bool, str)):
-        return value, measurement.unit
     try:
+        wanted = output.unit if output.unit is not None else quantity(measurement.quantity).unit
+        if wanted == measurement.unit or isinstance(value, (bool, str)):
+            return value, measurement.unit
         return convert(value, measurement.unit, wanted), wanted
-    except ValueError as error:
+    except UnitError as error:
         raise CodecError(f"Quantity '{measurement.quantity}': {error}") from None
 
 

@@ -99,9 +99,7 @@ def decode_by(model: DeviceModel, version: int, uplink: Uplink) -> Decoded:
         return Decoded(model, version)
     try:
         measurements = decode(
-            codec_name=model.codec,
-            f_ports=model.f_ports,
-            quantities=model.quantities,
+            model,
             payload=uplink.payload,
             f_port=uplink.f_port,
             decoded=uplink.decoded,

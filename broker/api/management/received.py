@@ -1,0 +1,89 @@
+"""/api/v1/quarantine, /api/v1/uplinks and /api/v1/history: what came in, what waits, what was observed by whom."""
+
+from __future__ import annotations
+
+import base64
+from typing import get_args
+
+from aiohttp import web
+
+from broker.api.management.common import answer, moment, page_limit, parameters
+from broker.api.management.shapes import shown_history, shown_uplink
+from broker.api.route import Route
+from broker.api.services import Services
+from broker.clock import iso
+from broker.errors import BadRequestData, ResourceNotFound
+from broker.ngsild.render import render_instance
+from broker.stores.base import UplinkStatus
+
+
+def routes(services: Services) -> list[Route]:
+    """Quarantine, raw uplinks, history rows."""
+    store = services.store
+
+    async def quarantine(request: web.Request) -> web.Response:
+        parameters(request, ())
+        groups = await store.quarantine()
+        return answer(
+            [
+                {
+                    "device": group.device_id,
+                    "count": group.count,
+                    "first": iso(group.first),
+                    "last": iso(group.last),
+                    "reason": group.reason,
+                }
+                for group in groups
+            ]
+        )
+
+    async def uplinks(request: web.Request) -> web.Response:
+        given = parameters(request, ("status", "device", "after", "limit", "newestFirst"))
+        status = given.get("status")
+        if status is not None and status not in get_args(UplinkStatus):
+            known = ", ".join(get_args(UplinkStatus))
+            raise BadRequestData(f"'status' must be one of {known}; got '{status[:40]}'.")
+        rows = await store.uplinks(
+            status=status,  # type: ignore[arg-type]  # checked above
+            device_id=given.get("device"),
+            after=given.get("after", ""),
+            limit=page_limit(given),
+            newest_first=given.get("newestFirst") == "true",
+        )
+        return answer([shown_uplink(row) for row in rows])
+
+    async def uplink(request: web.Request) -> web.Response:
+        row = await store.uplink(request.match_info["uplink"])
+        if row is None:
+            raise ResourceNotFound(f"There is no uplink '{request.match_info['uplink'][:80]}'.")
+        return answer({**shown_uplink(row), "raw": base64.b64encode(row.raw).decode()})
+
+    async def history(request: web.Request) -> web.Response:
+        given = parameters(request, ("entity", "attribute", "since", "until", "limit", "newestFirst"))
+        if "entity" not in given:
+            raise BadRequestData("'entity' is required: the id of the entity whose history is asked for.")
+        names = services.contexts.core
+        rows = await store.history(
+            given["entity"],
+            names.expand(given["attribute"]) if "attribute" in given else None,
+            since=moment(given.get("since"), "since"),
+            until=moment(given.get("until"), "until"),
+            limit=page_limit(given),
+            newest_first=given.get("newestFirst") == "true",
+        )
+        return answer(
+            [
+                {
+                    **shown_history(row, names.compact(row.attribute)),
+                    "value": render_instance(row.instance, names) if row.instance is not None else None,
+                }
+                for row in rows
+            ]
+        )
+
+    return [
+        Route("GET", "/api/v1/quarantine", quarantine),
+        Route("GET", "/api/v1/uplinks", uplinks),
+        Route("GET", "/api/v1/uplinks/{uplink}", uplink),
+        Route("GET", "/api/v1/history", history),
+    ]

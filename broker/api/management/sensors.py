@@ -1,0 +1,118 @@
+"""/api/v1/virtual-sensors, /api/v1/swaps and claims: the identities that last, and what is bound to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from broker.api.management.common import answer, body, members, moment, page_limit, parameters, text
+from broker.api.management.shapes import shown_binding, shown_claim
+from broker.api.route import Route
+from broker.api.services import Services
+from broker.devices.check import check_sensor
+from broker.devices.commands import PutVirtualSensor, Unbind
+from broker.devices.model import VirtualSensor
+from broker.devices.registry import from_user, to_body
+from broker.errors import BadRequestData, ResourceNotFound
+from broker.jsonld.context import Context
+from broker.stores.base import Record
+
+SWAP_MEMBERS = ("virtualSensor", "device", "at", "model", "deviceName")
+
+
+def routes(services: Services) -> list[Route]:
+    """Virtual sensors, swaps, claims."""
+    store, writer, claims = services.store, services.writer, services.claims
+
+    async def list_sensors(request: web.Request) -> web.Response:
+        given = parameters(request, ("limit", "after", "entity"))
+        key = f"entity:{given['entity']}" if "entity" in given else None
+        records = await store.records("virtual_sensor", key=key, after=given.get("after", ""), limit=page_limit(given))
+        return answer([await shown(record) for record in records])
+
+    async def show_sensor(request: web.Request) -> web.Response:
+        sensor_id = request.match_info["sensor"]
+        record = await store.record("virtual_sensor", sensor_id)
+        if record is None:
+            raise ResourceNotFound(f"There is no virtual sensor '{sensor_id}'.")
+        return answer(await shown(record))
+
+    async def shown(record: Record) -> dict[str, Any]:
+        bindings = await store.records("binding", key=f"sensor:{record.id}")
+        names = services.contexts.core
+        return {**_compacted(record.body, names), "bindings": [shown_binding(one) for one in bindings]}
+
+    async def put_sensor(request: web.Request) -> web.Response:
+        document = await body(request, services)
+        context = await services.contexts.resolve(document.pop("@context", None))
+        sensor = from_user(
+            {**_expanded(document, context), "id": request.match_info["sensor"]}, VirtualSensor, "virtual sensor"
+        )
+        check_sensor(sensor)
+        created = await writer.execute(PutVirtualSensor(sensor))
+        return answer(_compacted(to_body(sensor), services.contexts.core), 201 if created else 200)
+
+    async def swap(request: web.Request) -> web.Response:
+        given = members(await body(request, services), SWAP_MEMBERS)
+        sensor, device = text(given, "virtualSensor", required=True), text(given, "device", required=True)
+        assert sensor is not None and device is not None
+        claimed = await claims.swap(
+            sensor,
+            device.lower(),
+            at=moment(given.get("at"), "at"),
+            model=text(given, "model"),
+            name=text(given, "deviceName") or "",
+        )
+        return answer(shown_claim(claimed), 201)
+
+    async def claim(request: web.Request) -> web.Response:
+        given = members(await body(request, services), SWAP_MEMBERS)
+        sensor = text(given, "virtualSensor", required=True)
+        assert sensor is not None
+        claimed = await claims.claim(
+            request.match_info["device"].lower(),
+            sensor,
+            at=moment(given.get("at"), "at"),
+            model=text(given, "model"),
+            name=text(given, "deviceName") or "",
+        )
+        return answer(shown_claim(claimed), 201)
+
+    async def unbind(request: web.Request) -> web.Response:
+        given = members(await body(request, services), ("at",))
+        at = moment(given.get("at"), "at")
+        at = at if at is not None else services.clock.now()
+        closed = await writer.execute(Unbind(request.match_info["sensor"], at))
+        return answer(to_body(closed))
+
+    return [
+        Route("GET", "/api/v1/virtual-sensors", list_sensors),
+        Route("GET", "/api/v1/virtual-sensors/{sensor}", show_sensor),
+        Route("PUT", "/api/v1/virtual-sensors/{sensor}", put_sensor),
+        Route("POST", "/api/v1/virtual-sensors/{sensor}/unbind", unbind),
+        Route("POST", "/api/v1/swaps", swap),
+        Route("POST", "/api/v1/devices/{device}/claim", claim),
+    ]
+
+
+def _expanded(document: dict[str, Any], context: Context) -> dict[str, Any]:
+    """The user's names of type and attributes as IRIs."""
+    made = dict(document)
+    if isinstance(made.get("entityType"), str):
+        made["entityType"] = context.expand(made["entityType"])
+    outputs = made.get("outputs")
+    if not isinstance(outputs, list):
+        raise BadRequestData("'outputs' must be an array of objects with 'quantity' and 'attribute'.")
+    made["outputs"] = [
+        {**output, "attribute": context.expand(output["attribute"])}
+        if isinstance(output, dict) and isinstance(output.get("attribute"), str)
+        else output
+        for output in outputs
+    ]
+    return made
+
+
+def _compacted(document: dict[str, Any], context: Context) -> dict[str, Any]:
+    outputs = [{**output, "attribute": context.compact(output["attribute"])} for output in document["outputs"]]
+    return {**document, "entityType": context.compact(document["entityType"]), "outputs": outputs}

@@ -1,0 +1,63 @@
+"""Registry things as the management API shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from broker.api.management.common import shown_times
+from broker.clock import iso
+from broker.devices.registry import to_body
+from broker.pipeline.claims import Claimed
+from broker.stores.base import HistoryRow, Record, UplinkRow
+
+BINDING_TIMES = ("validFrom", "validTo")
+
+
+def shown_binding(record: Record) -> dict[str, Any]:
+    """A binding, its times as text."""
+    return shown_times(record.body, BINDING_TIMES)
+
+
+def shown_claim(claimed: Claimed) -> dict[str, Any]:
+    """A swap's or claim's result."""
+    swapped = claimed.swapped
+    return {
+        "binding": shown_times(to_body(swapped.binding), BINDING_TIMES),
+        "closed": shown_times(to_body(swapped.closed), BINDING_TIMES) if swapped.closed else None,
+        "registered": to_body(swapped.registered) if swapped.registered else None,
+        "notServed": list(swapped.not_served),
+        "replayed": {
+            "applied": claimed.replayed.applied,
+            "rejected": claimed.replayed.rejected,
+            "left": claimed.replayed.left,
+        },
+    }
+
+
+def shown_uplink(row: UplinkRow) -> dict[str, Any]:
+    """A raw uplink without its bytes."""
+    return {
+        "id": row.id,
+        "status": row.status,
+        "reason": row.reason,
+        "source": row.source,
+        "receivedAt": iso(row.received_at),
+        "device": row.device_id,
+        "frame": row.frame_key,
+        "bytes": len(row.raw),
+        "meta": shown_times(row.meta, ("observedAt",)),
+    }
+
+
+def shown_history(row: HistoryRow, name: str) -> dict[str, Any]:
+    """A history row; `name` is its attribute as the reader's @context has it."""
+    return {
+        "attribute": name,
+        "datasetId": row.dataset_id or None,
+        "observedAt": iso(row.observed_at),
+        "recordedAt": iso(row.recorded_at),
+        "value": row.instance,
+        "uplink": row.uplink_id,
+        "device": row.device_id,
+        "binding": row.binding_id,
+    }

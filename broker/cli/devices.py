@@ -1,0 +1,201 @@
+"""`knutpunkt device|sensor|quarantine|swap`: what operations staff do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from broker.cli.remote import Remote, quoted, speaks_to_broker
+from broker.cli.tables import as_json, table, when
+
+PAGE = 1000
+
+json_option = click.option("--json", "as_text", is_flag=True, help="JSON, for scripts.")
+
+
+def everything(remote: Remote, path: str) -> Iterator[dict[str, Any]]:
+    """All pages of a list."""
+    after = ""
+    while True:
+        page = remote.get(path, limit=str(PAGE), after=after)
+        yield from page
+        if len(page) < PAGE:
+            return
+        after = page[-1]["id"]
+
+
+@click.group()
+def device() -> None:
+    """Devices: the physical things. List, show, claim out of quarantine."""
+
+
+@device.command("list")
+@json_option
+@speaks_to_broker
+def list_devices(url: str, token: str, as_text: bool) -> None:
+    """Every registered device, what it is now, and when it was last heard."""
+    devices = list(everything(Remote(url, token), "/api/v1/devices"))
+    if as_text:
+        as_json(devices)
+        return
+    table(
+        ("DEVICE", "MODEL", "VIRTUAL SENSOR", "LAST SEEN", "UPLINKS", "RSSI", "BATTERY"),
+        [
+            (
+                one["id"],
+                one["model"],
+                ", ".join(b["virtualSensor"] for b in one["bindings"] if b["validTo"] is None),
+                when((one["state"] or {}).get("lastSeen")),
+                (one["state"] or {}).get("uplinks", 0),
+                (one["state"] or {}).get("rssi"),
+                _battery(one["state"] or {}),
+            )
+            for one in devices
+        ],
+        "No device is registered.",
+    )
+
+
+@device.command("show")
+@click.argument("device_id", metavar="DEVICE")
+@json_option
+@speaks_to_broker
+def show_device(url: str, token: str, device_id: str, as_text: bool) -> None:
+    """One device: its model, its state, and every virtual sensor it ever was."""
+    one = Remote(url, token).get(f"/api/v1/devices/{quoted(device_id.lower())}")
+    if as_text:
+        as_json(one)
+        return
+    state = one["state"] or {}
+    for label, value in (
+        ("Device", one["id"]),
+        ("Name", one.get("name")),
+        ("Model", one["model"]),
+        ("Last seen", when(state.get("lastSeen"))),
+        ("Uplinks", state.get("uplinks", 0)),
+        ("Radio", f"rssi {state['rssi']} dBm, snr {state.get('snr')} dB" if state.get("rssi") is not None else None),
+        ("Battery", _battery(state)),
+        ("Last problem", state.get("lastProblem")),
+    ):
+        click.echo(f"{label + ':':<14}{value if value not in (None, '') else '-'}")
+    click.echo()
+    table(
+        ("VIRTUAL SENSOR", "FROM", "TO"),
+        [
+            (b["virtualSensor"], when(b["validFrom"]), when(b["validTo"]) if b["validTo"] else "now")
+            for b in one["bindings"]
+        ],
+        "It was never bound to a virtual sensor.",
+    )
+
+
+@device.command("claim")
+@click.argument("device_id", metavar="DEVICE")
+@click.argument("virtual_sensor", metavar="VIRTUAL_SENSOR")
+@click.option("--model", help="Device model; by default that of the device it replaces.")
+@click.option("--name", default="", help="A name for the device.")
+@click.option("--at", help="From when (ISO 8601); by default from when it was first heard.")
+@speaks_to_broker
+def claim_device(
+    url: str, token: str, device_id: str, virtual_sensor: str, model: str | None, name: str, at: str | None
+) -> None:
+    """Say what an unknown DEVICE in quarantine is: VIRTUAL_SENSOR. What it has sent so far is replayed."""
+    asked = {"virtualSensor": virtual_sensor, "model": model, "deviceName": name or None, "at": at}
+    document = {member: value for member, value in asked.items() if value is not None}
+    _tell(Remote(url, token).post(f"/api/v1/devices/{quoted(device_id.lower())}/claim", document))
+
+
+@click.command()
+@click.argument("virtual_sensor", metavar="VIRTUAL_SENSOR")
+@click.argument("new_device", metavar="NEW_DEVICE")
+@click.option("--at", help="From when (ISO 8601, also past or future); by default now.")
+@click.option("--model", help="Device model of NEW_DEVICE, if it is not registered; by default that of the old one.")
+@speaks_to_broker
+def swap(url: str, token: str, virtual_sensor: str, new_device: str, at: str | None, model: str | None) -> None:
+    """Put NEW_DEVICE (its DevEUI, IMEI, …) where the device of VIRTUAL_SENSOR was. Apps notice nothing but values.
+
+    \b
+    knutpunkt swap room-214-climate A81758FFFE0312AB
+    knutpunkt swap room-214-climate A81758FFFE0312AB --at 2026-03-01T13:30:00Z
+    """
+    document = {"virtualSensor": virtual_sensor, "device": new_device.lower()}
+    document |= {member: value for member, value in (("at", at), ("model", model)) if value is not None}
+    _tell(Remote(url, token).post("/api/v1/swaps", document))
+
+
+@click.group()
+def sensor() -> None:
+    """Virtual sensors: the identities that last. List, show."""
+
+
+@sensor.command("list")
+@json_option
+@speaks_to_broker
+def list_sensors(url: str, token: str, as_text: bool) -> None:
+    """Every virtual sensor, its entity and the device that it is now."""
+    sensors = list(everything(Remote(url, token), "/api/v1/virtual-sensors"))
+    if as_text:
+        as_json(sensors)
+        return
+    table(
+        ("VIRTUAL SENSOR", "NAME", "DEVICE", "ENTITY"),
+        [
+            (
+                one["id"],
+                one["name"],
+                ", ".join(b["device"] for b in one["bindings"] if b["validTo"] is None),
+                one["entity"],
+            )
+            for one in sensors
+        ],
+        "There is no virtual sensor.",
+    )
+
+
+@sensor.command("show")
+@click.argument("virtual_sensor", metavar="VIRTUAL_SENSOR")
+@speaks_to_broker
+def show_sensor(url: str, token: str, virtual_sensor: str) -> None:
+    """One virtual sensor: its contract with its entity, and every device it ever was. JSON."""
+    as_json(Remote(url, token).get(f"/api/v1/virtual-sensors/{quoted(virtual_sensor)}"))
+
+
+@click.command()
+@json_option
+@speaks_to_broker
+def quarantine(url: str, token: str, as_text: bool) -> None:
+    """Devices whose uplinks wait for someone to say what they are (`knutpunkt device claim`)."""
+    groups = Remote(url, token).get("/api/v1/quarantine")
+    if as_text:
+        as_json(groups)
+        return
+    table(
+        ("DEVICE", "UPLINKS", "FIRST", "LAST", "REASON"),
+        [(one["device"], one["count"], when(one["first"]), when(one["last"]), one["reason"]) for one in groups],
+        "The quarantine is empty.",
+    )
+
+
+def _battery(state: dict[str, Any]) -> str | None:
+    if state.get("batteryPercent") is not None:
+        return f"{state['batteryPercent']:.0f} %"
+    return f"{state['batteryVolts']:.2f} V" if state.get("batteryVolts") is not None else None
+
+
+def _tell(done: dict[str, Any]) -> None:
+    binding, closed = done["binding"], done["closed"]
+    click.echo(f"{binding['virtualSensor']} is device {binding['device']} from {when(binding['validFrom'])}.")
+    if closed:
+        click.echo(f"It was device {closed['device']} since {when(closed['validFrom'])}.")
+    if done["registered"]:
+        click.echo(f"Device {done['registered']['id']} was registered with the model {done['registered']['model']}.")
+    if done["notServed"]:
+        click.echo(f"Not served any more by this model: {', '.join(done['notServed'])}.")
+    replayed = done["replayed"]
+    if any(replayed.values()):
+        click.echo(
+            f"Uplinks out of quarantine: {replayed['applied']} applied, {replayed['rejected']} rejected, "
+            f"{replayed['left']} from before that stay."
+        )

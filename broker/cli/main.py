@@ -1,0 +1,35 @@
+"""The `knutpunkt` command."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from broker import __version__
+from broker.cli.devices import device, quarantine, sensor, swap
+from broker.cli.serve import config, serve
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="knutpunkt")
+def main() -> None:
+    """Knutpunkt: a city's sensor hub, an NGSI-LD context broker.
+
+    \b
+    knutpunkt demo                       a small city with sensors, to look at
+    knutpunkt serve                      the broker
+    knutpunkt device list                which devices there are, when they were last heard
+    knutpunkt quarantine                 devices that nobody has claimed
+    knutpunkt swap ROOM-214-CLIMATE a81758fffe0312ab
+                                         put a new device where another was
+
+    All but `serve` and `demo` speak to a running broker: --url and --token, or KNUTPUNKT_URL and KNUTPUNKT_TOKEN.
+    """
+
+
+for command in (serve, config, device, sensor, quarantine, swap):
+    main.add_command(command)
+
+if __name__ == "__main__":
+    sys.exit(main())

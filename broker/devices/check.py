@@ -1,0 +1,49 @@
+"""What a registry thing must hold beyond its shape: names that exist elsewhere. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from broker.codecs.quantities import accepted_units, quantity_names
+from broker.codecs.registry import codec_names
+from broker.devices.model import DeviceModel, VirtualSensor
+from broker.errors import BadRequestData
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
+
+
+def check_id(value: str, what: str) -> None:
+    """Ids stand in URLs, keys and logs: letters, digits, '.', '_', ':', '-'."""
+    if _NAME.fullmatch(value) is None:
+        raise BadRequestData(
+            f"The {what}'s id must be letters, digits, '.', '_', ':' or '-', at most 128, got '{value[:140]}'."
+        )
+
+
+def check_model(model: DeviceModel) -> None:
+    """Its codec and quantities are known."""
+    check_id(model.id, "device model")
+    if model.codec not in codec_names():
+        raise BadRequestData(f"'codec' must be one of {', '.join(sorted(codec_names()))}; got '{model.codec[:60]}'.")
+    for sent in model.quantities:
+        _check_quantity(sent.quantity, "quantities")
+
+
+def check_sensor(sensor: VirtualSensor) -> None:
+    """Its entity is a URN and its outputs are of known quantities."""
+    check_id(sensor.id, "virtual sensor")
+    for entity in (sensor.entity, *(output.entity for output in sensor.outputs if output.entity)):
+        if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`]+", entity) is None:
+            raise BadRequestData(f"'entity' must be a URI such as urn:ngsi-ld:Room:214, got '{entity[:100]}'.")
+    for output in sensor.outputs:
+        _check_quantity(output.quantity, "outputs")
+        if output.unit is not None and output.unit not in accepted_units(output.quantity):
+            raise BadRequestData(
+                f"'unit' of quantity '{output.quantity}' must be one of {', '.join(accepted_units(output.quantity))}; "
+                f"got '{output.unit[:20]}'."
+            )
+
+
+def _check_quantity(name: str, where: str) -> None:
+    if name not in quantity_names():
+        raise BadRequestData(f"'{where}': there is no quantity '{name[:60]}'; `knutpunkt quantities` lists them.")
