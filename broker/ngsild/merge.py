@@ -154,6 +154,10 @@ def partial_update(entity: Entity, attribute: Iri, fragment: Instance, at: str) 
     """
     if attribute == SCOPE:
         raise BadRequestData("'scope' is not an attribute that can be partially updated; update the entity instead.")
+    if is_null(fragment):
+        raise BadRequestData(
+            f"Attribute '{attribute}': a partial update cannot delete it; delete the attribute instead."
+        )
     work = _Work(entity, at)
     dataset = fragment.get("datasetId", "")
     held = work.expect(attribute, dataset)
