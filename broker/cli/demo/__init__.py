@@ -1,0 +1,1 @@
+"""The demo city: its places, sensors and the simulator that makes them speak."""

@@ -1,0 +1,238 @@
+"""Milesight's channel format (user guides of the EM300, EM310, EM400, EM500, AM100 and AM300 series; fPort 85).
+
+A payload is a row of values: one byte of channel, one of type, then the value, little-endian. What a channel and a type
+mean is the same in all products but for a few, and the layout of stored values (channel 0x20, type 0xCE) is each
+product's own: so there is a codec a product line, and 'milesight', which knows all but the stored values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from broker.clock import SECOND, Micros
+from broker.codecs.base import CodecError, Measurement
+from broker.codecs.reading import Findings, Reader
+
+_Take = Callable[[Findings, bytes, Micros], None]
+_Row = tuple[str, int, _Take]
+_Rows = Mapping[tuple[int, int], _Row]
+
+_NO_READING, _OUT_OF_RANGE = 0xFFFF, 0xFFFD
+"""What the submersible and soil probes send instead of a value."""
+
+
+def _number(quantity: str, unit: str = "", *, divide: int = 1, signed: bool = False, probe: bool = False) -> _Take:
+    def take(found: Findings, data: bytes, at: Micros) -> None:
+        if probe and int.from_bytes(data, "little") in (_NO_READING, _OUT_OF_RANGE):
+            found.add("deviceFault", True, channel=quantity, at=at)
+            return
+        raw = int.from_bytes(data, "little", signed=signed)
+        found.add(quantity, raw if divide == 1 else raw / divide, unit, at=at)
+
+    return take
+
+
+def _boolean(quantity: str) -> _Take:
+    def take(found: Findings, data: bytes, at: Micros) -> None:
+        found.add(quantity, data[0] != 0, at=at)
+
+    return take
+
+
+def _alarmed(value: _Take, size: int, quantity: str) -> _Take:
+    """A value, what may stand between (how much it changed), and a last byte that says whether the alarm holds."""
+
+    def take(found: Findings, data: bytes, at: Micros) -> None:
+        value(found, data[:size], at)
+        found.add("alarm", data[-1] != 0, channel=quantity, at=at)
+
+    return take
+
+
+def _tilt(found: Findings, data: bytes, at: Micros) -> None:
+    for axis, start in zip("XYZ", (0, 2, 4), strict=True):
+        found.add(f"tilt{axis}", int.from_bytes(data[start : start + 2], "little", signed=True) / 100, "DD", at=at)
+        found.add("alarm", bool(data[6] >> (start // 2) & 1), channel=f"tilt{axis}", at=at)
+
+
+def _tilt_and_flags(found: Findings, data: bytes, at: Micros) -> None:
+    for axis, start in zip("XYZ", (0, 2, 4), strict=True):
+        raw = int.from_bytes(data[start : start + 2], "little", signed=True)
+        found.add(f"tilt{axis}", (raw >> 1) / 100, "DD", at=at)
+        found.add("alarm", bool(raw & 1), channel=f"tilt{axis}", at=at)
+
+
+def _light_sensors(found: Findings, data: bytes, at: Micros) -> None:
+    # Then follow two raw counts of infrared light, which have no unit.
+    found.add("illuminance", int.from_bytes(data[:2], "little"), "LUX", at=at)
+
+
+def _nothing(found: Findings, data: bytes, at: Micros) -> None:
+    """About the device, not about what it measures: read over."""
+
+
+def _row_of(*parts: tuple[int, _Take]) -> _Take:
+    """Stored values: those of `parts`, each with its size, one after another."""
+
+    def take(found: Findings, data: bytes, at: Micros) -> None:
+        start = 0
+        for size, part in parts:
+            part(found, data[start : start + size], at)
+            start += size
+
+    return take
+
+
+_TEMPERATURE = _number("temperature", "CEL", divide=10, signed=True)
+_HUMIDITY = _number("humidity", "P1", divide=2)
+_CO2 = _number("co2", "59")
+_PRESSURE = _number("pressure", "A97", divide=10)
+_DISTANCE = _number("distance", "MTR", divide=1000)
+_LEVEL = _number("waterLevel", "MTR", divide=100, probe=True)
+_LEAK = _boolean("waterLeak")
+_MAGNET = _boolean("open")
+_LIGHT = _number("illuminance", "LUX")
+_SOIL_TEMPERATURE = _number("temperature", "CEL", divide=10, signed=True, probe=True)
+_SOIL_MOISTURE = _number("soilMoisture", "P1", divide=100, probe=True)
+_CONDUCTIVITY = _number("conductivity", "D10", divide=10000, probe=True)
+
+
+def _pipe_pressure(found: Findings, data: bytes, at: Micros) -> None:
+    found.add("pressure", int.from_bytes(data, "little", signed=True) * 10, "A97", at=at)
+
+
+_ABOUT_THE_DEVICE: dict[tuple[int, int], _Row] = {
+    (0xFF, 0x01): ("protocol version", 1, _nothing),
+    (0xFF, 0x09): ("hardware version", 2, _nothing),
+    (0xFF, 0x0A): ("software version", 2, _nothing),
+    (0xFF, 0x0B): ("power on", 1, _nothing),
+    (0xFF, 0x0F): ("device class", 1, _nothing),
+    (0xFF, 0x16): ("serial number", 8, _nothing),
+    (0xFF, 0x18): ("enabled sensors", 2, _nothing),
+    (0xFF, 0x1B): ("measuring range", 5, _nothing),
+    (0xFF, 0xFE): ("reset", 1, _nothing),
+    (0xFF, 0xFF): ("TSL version", 2, _nothing),
+}
+# What a device answers to a setting: the setting as it was sent.
+_ANSWERS: dict[tuple[int, int], _Row] = {
+    (channel, kind): ("answer to a setting", size, _nothing)
+    for channel in (0xFE, 0xFF)
+    for kind, size in {
+        0x02: 2, 0x03: 2, 0x06: 9, 0x10: 1, 0x27: 1, 0x28: 1, 0x68: 1, 0x69: 1, 0x6A: 3, 0x6D: 1, 0x79: 6, 0xEA: 3,
+    }.items()
+}  # fmt: skip
+
+_FAMILY: dict[tuple[int, int], _Row] = {
+    **_ANSWERS,
+    **_ABOUT_THE_DEVICE,
+    (0x01, 0x75): ("battery", 1, _number("batteryLevel", "P1")),
+    (0x03, 0x67): ("temperature", 2, _TEMPERATURE),
+    (0x03, 0x77): ("water level", 2, _LEVEL),
+    (0x03, 0x7B): ("pipe pressure", 2, _pipe_pressure),
+    (0x03, 0x82): ("distance", 2, _DISTANCE),
+    (0x03, 0x94): ("light", 4, _LIGHT),
+    (0x03, 0xCF): ("inclination", 7, _tilt),
+    (0x03, 0xD4): ("inclination", 6, _tilt_and_flags),
+    (0x04, 0x00): ("position", 1, _boolean("tilted")),
+    (0x04, 0x68): ("humidity", 1, _HUMIDITY),
+    (0x04, 0x82): ("distance", 2, _DISTANCE),
+    (0x05, 0x00): ("water leak", 1, _LEAK),
+    (0x05, 0x7D): ("CO2", 2, _CO2),
+    (0x05, 0xC8): ("pulse counter", 4, _number("pulseCount", "C62")),
+    (0x06, 0x00): ("magnet", 1, _MAGNET),
+    (0x06, 0x73): ("air pressure", 2, _PRESSURE),
+    (0x83, 0x67): ("temperature and alarm", 3, _alarmed(_TEMPERATURE, 2, "temperature")),
+    (0x83, 0xD7): ("temperature, change and alarm", 5, _alarmed(_TEMPERATURE, 2, "temperature")),
+    (0x84, 0x82): ("distance and alarm", 3, _alarmed(_DISTANCE, 2, "distance")),
+}
+_STORED = (0x20, 0xCE)
+
+
+def _with_stored(size: int, *parts: tuple[int, _Take], rows: _Rows | None = None) -> _Rows:
+    """The family's rows, a product's own, and its stored values: a time (4), then `parts`, `size` bytes in all."""
+    take = _row_of(*parts)
+
+    def stored(found: Findings, data: bytes, at: Micros) -> None:
+        take(found, data[4:], int.from_bytes(data[:4], "little") * SECOND)
+
+    return {**_FAMILY, **(rows or {}), _STORED: ("stored values", size, stored)}
+
+
+_SOIL: _Rows = {
+    (0x03, 0x67): ("soil temperature", 2, _SOIL_TEMPERATURE),
+    (0x04, 0x68): ("soil moisture", 1, _number("soilMoisture", "P1", divide=2)),
+    (0x04, 0xCA): ("soil moisture", 2, _SOIL_MOISTURE),
+    (0x05, 0x7F): ("conductivity", 2, _CONDUCTIVITY),
+}
+_EM500_UDL: _Rows = {
+    # Here, and only here, the distance comes in tenths of a millimetre.
+    (0x83, 0xE9): ("distance, change and alarm", 5, _alarmed(_number("distance", "MTR", divide=10000), 2, "distance")),
+}
+_AIR: _Rows = {
+    (0x05, 0x00): ("presence", 1, _boolean("presence")),
+    (0x05, 0x6A): ("activity", 2, _number("motion", "C62")),
+    (0x06, 0x65): ("light", 6, _light_sensors),
+    (0x06, 0xCB): ("light level", 1, _number("lightLevel")),
+    (0x07, 0x7D): ("CO2", 2, _CO2),
+    (0x08, 0x7D): ("TVOC", 2, _number("tvoc", "61")),
+    (0x08, 0xE6): ("TVOC", 2, _number("tvocMass", "GQ")),
+    (0x09, 0x73): ("air pressure", 2, _PRESSURE),
+    (0x0A, 0x7D): ("formaldehyde", 2, _number("formaldehyde", "GP", divide=100)),
+    (0x0B, 0x7D): ("PM2.5", 2, _number("pm25", "GQ")),
+    (0x0C, 0x7D): ("PM10", 2, _number("pm10", "GQ")),
+    (0x0D, 0x7D): ("ozone", 2, _number("ozone", "59", divide=100)),
+    (0x0E, 0x01): ("buzzer", 1, _boolean("buzzer")),
+}
+_RATED_AIR: _Rows = {**_AIR, (0x08, 0x7D): ("air quality", 2, _number("airQualityRating", divide=100))}
+
+_PRODUCTS: dict[str, _Rows] = {
+    "milesight": {**_EM500_UDL, **_FAMILY},
+    "milesight-em300": _with_stored(8, (2, _TEMPERATURE), (1, _HUMIDITY), (1, _nothing)),
+    "milesight-em300-leak": _with_stored(8, (2, _TEMPERATURE), (1, _HUMIDITY), (1, _LEAK)),
+    "milesight-em300-mcs": _with_stored(8, (2, _TEMPERATURE), (1, _HUMIDITY), (1, _MAGNET)),
+    "milesight-em300-di": {**_FAMILY, (0x05, 0x00): ("digital input", 1, _number("digitalInput"))},
+    "milesight-em400": {**_FAMILY, (0x05, 0x00): ("position", 1, _boolean("tilted"))},
+    "milesight-em500-udl": _with_stored(6, (2, _DISTANCE), rows=_EM500_UDL),
+    "milesight-em500-swl": _with_stored(6, (2, _LEVEL)),
+    "milesight-em500-pp": _with_stored(6, (2, _pipe_pressure)),
+    "milesight-em500-lgt": _with_stored(8, (4, _LIGHT)),
+    "milesight-em500-co2": _with_stored(11, (2, _CO2), (2, _PRESSURE), (2, _TEMPERATURE), (1, _HUMIDITY)),
+    "milesight-em500-smtc": _with_stored(
+        10, (2, _CONDUCTIVITY), (2, _SOIL_TEMPERATURE), (2, _SOIL_MOISTURE), rows=_SOIL
+    ),
+    "milesight-am103": _with_stored(9, (2, _TEMPERATURE), (1, _HUMIDITY), (2, _CO2), rows=_AIR),
+    "milesight-am100": {**_FAMILY, **_AIR},
+    "milesight-am300": {**_FAMILY, **_RATED_AIR},
+}
+
+
+class Milesight:
+    """The codecs 'milesight' and 'milesight-…', one a product line."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._rows = _PRODUCTS[name]
+
+    def decode(self, payload: bytes, f_port: int, at: Micros) -> list[Measurement]:
+        """Measurements of one uplink; stored ones have the times they were taken at."""
+        reader, found = Reader(payload), Findings(at)
+        while reader.left:
+            start = reader.at
+            channel, kind = reader.take(2, "a channel and a type")
+            row = self._rows.get((channel, kind))
+            if row is None:
+                raise CodecError(self._unknown(start, channel, kind))
+            label, size, take = row
+            take(found, reader.take(size, label), at)
+        return found.found
+
+    def _unknown(self, start: int, channel: int, kind: int) -> str:
+        what = f"Byte {start}: channel 0x{channel:02X} with type 0x{kind:02X}"
+        if (channel, kind) == _STORED:
+            return f"{what} is stored values, which codec '{self.name}' does not know; choose the product's own codec."
+        return f"{what} is not one that codec '{self.name}' knows."
+
+
+def product_codecs() -> dict[str, Milesight]:
+    """Every Milesight codec by its name."""
+    return {name: Milesight(name) for name in _PRODUCTS}

@@ -1,0 +1,1 @@
+"""Data only, shipped with the package: read with importlib.resources."""
