@@ -1,0 +1,112 @@
+"""Resources entities/{entityId}/attrs and entities/{entityId}/attrs/{attrId} (ETSI GS CIM 009 v1.9.1, 6.6 and 6.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from broker.api.context import read_document, request_context
+from broker.api.ids import attribute_name, entity_id
+from broker.api.parameters import options, parameters
+from broker.api.problem import JSON
+from broker.api.route import Route
+from broker.api.services import Services
+from broker.api.tenant import check_tenant
+from broker.api.typed import of_type
+from broker.entities.commands import (
+    ChangeEntity,
+    append_attributes,
+    delete_attribute,
+    partial_update,
+    update_attributes,
+)
+from broker.errors import BadRequestData
+from broker.jsonio import dumps
+from broker.ngsild.merge import Outcome
+from broker.ngsild.names import Names, is_uri
+from broker.ngsild.parse import Rules, parse_attribute, parse_fragment
+from broker.query.builder import flag
+
+ALL = "/ngsi-ld/v1/entities/{entity}/attrs"
+ONE = "/ngsi-ld/v1/entities/{entity}/attrs/{attribute}"
+
+APPEND = frozenset({"options", "type", "local"})
+UPDATE = frozenset({"type", "local"})
+DELETE = frozenset({"datasetId", "deleteAll", "type", "local"})
+
+
+def routes(services: Services) -> list[Route]:
+    """Append, update, partial update, delete."""
+    limits = services.settings.limits
+    rules = Rules(geometry_vertices=limits.geometry_vertices)
+
+    async def execute(command: ChangeEntity, given: Mapping[str, str], names: Names) -> Outcome:
+        flag(given, "local")
+        return await services.writer.execute(of_type(command, given.get("type"), names, limits))
+
+    async def update(request: web.Request) -> web.Response:
+        """Update Attributes (6.6.3.2, 5.6.2)."""
+        check_tenant(request)
+        given = parameters(request, UPDATE)
+        entity = entity_id(request)
+        sent = await read_document(request, services)
+        fragment = parse_fragment(sent.value, sent.names, rules, nulls="whole")
+        return _answer(await execute(update_attributes(entity, fragment), given, sent.names))
+
+    async def append(request: web.Request) -> web.Response:
+        """Append Attributes (6.6.3.1, 5.6.3)."""
+        check_tenant(request)
+        given = parameters(request, APPEND)
+        overwrite = "noOverwrite" not in options(given, frozenset({"noOverwrite"}))
+        entity = entity_id(request)
+        sent = await read_document(request, services)
+        fragment = parse_fragment(sent.value, sent.names, rules)
+        return _answer(await execute(append_attributes(entity, fragment, overwrite=overwrite), given, sent.names))
+
+    async def partial(request: web.Request) -> web.Response:
+        """Partial Attribute Update (6.7.3.1, 5.6.4)."""
+        check_tenant(request)
+        given = parameters(request, UPDATE)
+        entity = entity_id(request)
+        sent = await read_document(request, services)
+        name = attribute_name(request)
+        instance = parse_attribute(name, sent.value, sent.names, rules)
+        await execute(partial_update(entity, sent.names.expand(name), instance), given, sent.names)
+        return web.Response(status=204)
+
+    async def delete(request: web.Request) -> web.Response:
+        """Delete Attribute (6.7.3.2, 5.6.5)."""
+        check_tenant(request)
+        given = parameters(request, DELETE)
+        entity = entity_id(request)
+        dataset = given.get("datasetId")
+        if dataset is not None and dataset != "@none" and not is_uri(dataset):
+            raise BadRequestData(f"The parameter 'datasetId' must be a URI, got '{dataset[:100]}'.")
+        names = await request_context(request, services)
+        command = delete_attribute(
+            entity,
+            names.expand(attribute_name(request)),
+            dataset_id=dataset,
+            delete_all=flag(given, "deleteAll"),
+        )
+        await execute(command, given, names)
+        return web.Response(status=204)
+
+    return [
+        Route("PATCH", ALL, update),
+        Route("POST", ALL, append),
+        Route("PATCH", ONE, partial),
+        Route("DELETE", ONE, delete),
+    ]
+
+
+def _answer(outcome: Outcome) -> web.Response:
+    """204 when all was done, else 207 with an UpdateResult (5.2.18), whose names are IRIs (6.3.6)."""
+    if not outcome.not_updated:
+        return web.Response(status=204)
+    result = {
+        "updated": list(outcome.attributes),
+        "notUpdated": [{"attributeName": name, "reason": reason} for name, reason in outcome.not_updated],
+    }
+    return web.Response(status=207, body=dumps(result), content_type=JSON)

@@ -1,0 +1,74 @@
+"""The @context of a request: where it must stand, and where it must not (ETSI GS CIM 009 v1.9.1, 6.3.4 and 6.3.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from broker.api.body import read_body
+from broker.api.negotiation import JSON, LD_JSON
+from broker.api.problem import LengthRequired
+from broker.api.services import Services
+from broker.errors import BadRequestData, UnsupportedMediaType
+from broker.jsonio import parse_json
+from broker.jsonld.context import Context
+from broker.jsonld.link import parse_context_link
+
+MERGE_PATCH = "application/merge-patch+json"
+"""The same as application/json in a PATCH (6.3.4; RFC 7396)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A body and the @context that its names are in."""
+
+    value: Any
+    """The JSON value, with '@context' still in it where it was."""
+    names: Context
+    source: Any
+    """The @context as the client gave it: a URL, a list, an object; None when it gave none."""
+
+
+async def read_document(request: web.Request, services: Services) -> Document:
+    """The body of a POST, PATCH or PUT and its @context, which stands in the body or in the Link header, never in both.
+
+    Raises LengthRequired, UnsupportedMediaType, PayloadTooLarge, InvalidRequest (no JSON), BadRequestData (the @context
+    at the wrong place, or invalid), LdContextNotAvailable.
+    """
+    in_body = _context_in_body(request)
+    if request.content_length is None:
+        raise LengthRequired("The header Content-Length is missing.")
+    limits = services.settings.limits
+    document = parse_json(await read_body(request, limits), max_depth=limits.json_depth)
+    linked = parse_context_link(request.headers.getall("Link", ()))
+    given = document.get("@context") if type(document) is dict else None
+    if in_body:
+        if linked is not None:
+            raise BadRequestData(
+                f"The Link header must not name a JSON-LD @context when the content type is {LD_JSON}: it stands in the body."
+            )
+        if given is None:
+            raise BadRequestData(f"The body must have an '@context' when the content type is {LD_JSON}.")
+        return Document(document, await services.contexts.resolve(given), given)
+    if given is not None or (type(document) is dict and "@context" in document):
+        raise BadRequestData(
+            f"The body must not have an '@context' when the content type is {JSON}: name it in the Link header, "
+            f"or send {LD_JSON}."
+        )
+    return Document(document, await services.contexts.resolve(linked), linked)
+
+
+async def request_context(request: web.Request, services: Services) -> Context:
+    """The @context of a GET or DELETE: the Link header's, or the core one. Raises BadRequestData, LdContextNotAvailable."""
+    return await services.contexts.resolve(parse_context_link(request.headers.getall("Link", ())))
+
+
+def _context_in_body(request: web.Request) -> bool:
+    content_type = request.content_type
+    if content_type == LD_JSON:
+        return True
+    if content_type == JSON or (content_type == MERGE_PATCH and request.method == "PATCH"):
+        return False
+    raise UnsupportedMediaType(f"The content type must be {JSON} or {LD_JSON}, got '{content_type}'.")

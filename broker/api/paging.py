@@ -1,0 +1,35 @@
+"""Links to the next and the previous page (ETSI GS CIM 009 v1.9.1, 5.5.9 and 6.3.10; RFC 8288)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import quote, urlencode
+
+COUNT_HEADER = "NGSILD-Results-Count"
+"""How many there are in all, when the request asks with `count=true` (6.3.13)."""
+
+_UNESCAPED = ":/@,*$'()!"
+"""Allowed in a query as they are (RFC 3986, 3.4), and easier to read so."""
+
+
+def page_links(
+    path: str, given: Mapping[str, str], *, limit: int, offset: int, more: bool, media_type: str
+) -> list[str]:
+    """The Link headers of one page: `more` says that another follows. A page of nothing (`limit` 0) has none.
+
+    Each link holds all parameters of the request, in alphabetical order, so that it can be followed as it is.
+    """
+    if limit == 0:
+        return []
+    links = []
+    if offset > 0:
+        links.append(_link(path, given, limit, max(0, offset - limit), "prev", media_type))
+    if more:
+        links.append(_link(path, given, limit, offset + limit, "next", media_type))
+    return links
+
+
+def _link(path: str, given: Mapping[str, str], limit: int, offset: int, relation: str, media_type: str) -> str:
+    target = sorted({**given, "limit": str(limit), "offset": str(offset)}.items())
+    query = urlencode(target, safe=_UNESCAPED, quote_via=quote)
+    return f'<{path}?{query}>;rel="{relation}";type="{media_type}"'

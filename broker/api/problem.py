@@ -1,0 +1,52 @@
+"""Errors as answers: ProblemDetails (ETSI GS CIM 009 v1.9.1, 5.5.3 and 6.3.3; RFC 7807)."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from broker.errors import BrokerError, MethodNotAllowed, Overloaded, ResourceNotFound, Unauthorized
+from broker.jsonio import dumps
+
+JSON = "application/json"
+WITHOUT_BODY = frozenset({411, 415})
+"""6.3.4 wants these answered by the status alone."""
+
+
+class LengthRequired(BrokerError):
+    """A body came without Content-Length (6.3.4)."""
+
+    type = "https://knutpunkt.dev/errors/LengthRequired"
+    title = "Length required"
+    status = 411
+
+
+class NotAllowed(MethodNotAllowed):
+    """405, with the methods that the resource has (RFC 9110, 15.5.6)."""
+
+    def __init__(self, method: str, allowed: str) -> None:
+        super().__init__(f"The method {method} does not apply to this resource; it has {allowed}.")
+        self.allowed = allowed
+
+
+class NoSuchRoute(ResourceNotFound):
+    """404 for a path that nothing is at."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"There is nothing at '{path[:200]}'.")
+
+
+def problem_response(error: BrokerError, *, standard: bool = False) -> web.Response:
+    """The answer to a request that failed with `error`. `standard`: on a route of NGSI-LD, to its letter.
+
+    The body is JSON under application/json, as 5.5.3 says, not application/problem+json.
+    """
+    if standard and error.status in WITHOUT_BODY:
+        return web.Response(status=error.status)
+    response = web.Response(status=error.status, body=dumps(error.problem()), content_type=JSON)
+    if isinstance(error, Overloaded):
+        response.headers["Retry-After"] = str(error.retry_after)
+    elif isinstance(error, Unauthorized):
+        response.headers["WWW-Authenticate"] = 'Bearer realm="knutpunkt"'
+    elif isinstance(error, NotAllowed):
+        response.headers["Allow"] = error.allowed
+    return response

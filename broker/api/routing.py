@@ -1,0 +1,53 @@
+"""Routes onto aiohttp's router: each wrapped in the layer; what is not there is a ProblemDetail too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from broker.access.token import BearerToken
+from broker.api.layer import request_ids, wrapped
+from broker.api.problem import NoSuchRoute, NotAllowed
+from broker.api.route import Handler, Route
+from broker.config import Settings
+
+
+def with_routes(settings: Settings, routes: Sequence[Route]) -> web.Application:
+    """An application of `routes`; every other path is 404 and every other method 405."""
+    limits = settings.limits
+    token = settings.http.token
+    check = BearerToken(token).check if token else None
+    new_id = request_ids()
+    app = web.Application(client_max_size=limits.body_bytes)
+
+    def add(route: Route, method: str, path: str) -> None:
+        app.router.add_route(method, path, wrapped(route, new_id=new_id, check=check, body_bytes=limits.body_bytes))
+
+    by_path: dict[str, list[Route]] = {}
+    for route in routes:
+        by_path.setdefault(route.path, []).append(route)
+    # The standard writes collections with a slash at the end ('/entities/', 6.4.2), everyone else without: both work.
+    for ending in ("", "/"):
+        for path, members in by_path.items():
+            for route in members:
+                add(route, route.method, path + ending)
+                if route.method == "GET":
+                    add(route, "HEAD", path + ending)
+            add(Route("*", path, _not_allowed(members), public=all(r.public for r in members)), "*", path + ending)
+    add(Route("*", "(none)", _nothing_there), "*", "/{path:.*}")
+    return app
+
+
+def _not_allowed(members: Sequence[Route]) -> Handler:
+    methods = {route.method for route in members}
+    allowed = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
+
+    async def method_not_allowed(request: web.Request) -> web.StreamResponse:
+        raise NotAllowed(request.method, allowed)
+
+    return method_not_allowed
+
+
+async def _nothing_there(request: web.Request) -> web.StreamResponse:
+    raise NoSuchRoute(request.path)

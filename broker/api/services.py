@@ -1,0 +1,48 @@
+"""What handlers work with, built by `broker.app` and passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from broker.clock import Clock, Micros
+from broker.config import Settings
+from broker.jsonld.resolver import ContextResolver
+from broker.pipeline.intake import Intake, Uplink
+from broker.stores.base import TenantStore
+from broker.stores.command import Command
+
+ResultT = TypeVar("ResultT")
+
+
+class Executor(Protocol):
+    """The writer, as handlers see it."""
+
+    async def execute(self, command: Command[ResultT], *, wait: bool = False) -> ResultT:
+        """The command's result once it is durable. Raises BrokerError; Overloaded when there is no room."""
+        ...
+
+
+class UplinkReader(Protocol):
+    """Reads what one network server pushes over HTTP."""
+
+    def __call__(self, event: str, body: bytes, *, received_at: Micros) -> Uplink:
+        """The uplink in `body`. Raises ValueError, whose text says why it cannot be understood."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One process's parts."""
+
+    settings: Settings
+    store: TenantStore
+    writer: Executor
+    contexts: ContextResolver
+    clock: Clock
+    ready: Callable[[], Awaitable[dict[str, str]]]
+    """Component -> 'ok', or what is wrong with it."""
+    intake: Intake
+    uplink_readers: Mapping[str, UplinkReader] = field(default_factory=dict)
+    """By network name, as in POST /api/v1/uplinks/{network}."""

@@ -1,0 +1,162 @@
+"""Resources subscriptions/ and subscriptions/{subscriptionId} (ETSI GS CIM 009 v1.9.1, 6.10 and 6.11)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from aiohttp import web
+
+from broker.api.answer import answer
+from broker.api.context import Document, read_document, request_context
+from broker.api.ids import subscription_id
+from broker.api.negotiation import DATA, negotiate
+from broker.api.paging import COUNT_HEADER, page_links
+from broker.api.parameters import options, parameters
+from broker.api.route import Route
+from broker.api.services import Services
+from broker.api.tenant import check_tenant, tenant_store
+from broker.clock import Stamp
+from broker.config import Limits
+from broker.entities.records import DeleteRecord, PutRecord
+from broker.errors import BadRequestData, ResourceNotFound
+from broker.query.builder import entity_query, flag
+from broker.stores.base import Needs, RecordWrite, Snapshot
+from broker.stores.command import Effects, View
+from broker.subscriptions.model import parse_patch, parse_subscription, render_subscription
+from broker.subscriptions.state import read_state
+
+ALL = "/ngsi-ld/v1/subscriptions"
+ONE = "/ngsi-ld/v1/subscriptions/{subscription}"
+
+WRITE = frozenset({"local"})
+RETRIEVE = frozenset({"local", "options"})
+QUERY = RETRIEVE | {"count", "limit", "offset"}
+"""`offset` and `count`: 5.5.9.2, 6.3.13."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateSubscription:
+    """5.8.2 Update Subscription. Raises ResourceNotFound, BadRequestData."""
+
+    id: str
+    sent: Document
+    limits: Limits
+
+    def needs(self, seen: Snapshot) -> Needs:
+        """The subscription as it is."""
+        return Needs(records={("subscription", self.id)})
+
+    def apply(self, view: View, stamp: Stamp) -> Effects[None]:
+        """The next state of its record."""
+        record = view.record("subscription", self.id)
+        if record is None:
+            raise _unknown(self.id)
+        body = parse_patch(record.body, self.sent.value, self.sent.names, self.sent.source, self.limits, stamp)
+        write = RecordWrite("subscription", self.id, body, stamp.version, record.version, record.keys)
+        return Effects(None, records=[write])
+
+
+def routes(services: Services) -> list[Route]:
+    """Create, query, retrieve, update, delete."""
+    limits = services.settings.limits
+
+    async def create(request: web.Request) -> web.Response:
+        """Create Subscription (6.10.3.1, 5.8.1)."""
+        check_tenant(request)
+        flag(parameters(request, WRITE), "local")
+        sent = await _read(request, services)
+        new_id = f"urn:ngsi-ld:Subscription:{services.clock.new_id()}"
+        body = parse_subscription(sent.value, sent.names, sent.source, limits, services.clock.stamp(), new_id)
+        await services.writer.execute(PutRecord("subscription", body["id"], body, when="absent"))
+        return web.Response(status=201, headers={"Location": f"{ALL}/{quote(body['id'], safe=':@,;=+$')}"})
+
+    async def query(request: web.Request) -> web.Response:
+        """Query Subscriptions (6.10.3.2, 5.8.4)."""
+        store = tenant_store(request, services)
+        media_type = negotiate(request.headers.get("Accept"), DATA)
+        given = parameters(request, QUERY)
+        names = await request_context(request, services)
+        sys_attrs = _sys_attrs(given)
+        asked = entity_query(given, names.expand, limits, narrowed=False)
+        # A city has hundreds of subscriptions, not millions: all are read, which also counts them.
+        records = await store.records("subscription")
+        page = records[asked.offset : asked.offset + asked.limit]
+        states = {state.id: state.body for state in await store.records("delivery_state")} if page else {}
+        now = services.clock.now()
+        body = [
+            render_subscription(record.body, read_state(states.get(record.id)), names, now, sys_attrs=sys_attrs)
+            for record in page
+        ]
+        response = answer(request, body, names, media_type)
+        more = len(records) > asked.offset + asked.limit
+        for link in page_links(ALL, given, limit=asked.limit, offset=asked.offset, more=more, media_type=media_type):
+            response.headers.add("Link", link)
+        if asked.count:
+            response.headers[COUNT_HEADER] = str(len(records))
+        return response
+
+    async def retrieve(request: web.Request) -> web.Response:
+        """Retrieve Subscription (6.11.3.1, 5.8.3)."""
+        store = tenant_store(request, services)
+        media_type = negotiate(request.headers.get("Accept"), DATA)
+        given = parameters(request, RETRIEVE)
+        flag(given, "local")
+        wanted = subscription_id(request)
+        names = await request_context(request, services)
+        record = await store.record("subscription", wanted)
+        if record is None:
+            raise _unknown(wanted)
+        state = await store.record("delivery_state", wanted)
+        body = render_subscription(
+            record.body,
+            read_state(state.body if state is not None else None),
+            names,
+            services.clock.now(),
+            sys_attrs=_sys_attrs(given),
+        )
+        return answer(request, body, names, media_type)
+
+    async def update(request: web.Request) -> web.Response:
+        """Update Subscription (6.11.3.2, 5.8.2)."""
+        check_tenant(request)
+        flag(parameters(request, WRITE), "local")
+        wanted = subscription_id(request)
+        sent = await _read(request, services)
+        await services.writer.execute(UpdateSubscription(wanted, sent, limits))
+        return web.Response(status=204)
+
+    async def delete(request: web.Request) -> web.Response:
+        """Delete Subscription (6.11.3.3, 5.8.5)."""
+        check_tenant(request)
+        flag(parameters(request, WRITE), "local")
+        await services.writer.execute(DeleteRecord("subscription", subscription_id(request)))
+        return web.Response(status=204)
+
+    return [
+        Route("POST", ALL, create),
+        Route("GET", ALL, query),
+        Route("GET", ONE, retrieve),
+        Route("PATCH", ONE, update),
+        Route("DELETE", ONE, delete),
+    ]
+
+
+async def _read(request: web.Request, services: Services) -> Document:
+    sent = await read_document(request, services)
+    if not isinstance(sent.value, dict):
+        raise BadRequestData("A subscription must be a JSON object.")
+    context = sent.value.get("jsonldContext")
+    if isinstance(context, str) and context.startswith(("http://", "https://")):
+        # 5.8.1.4: one that cannot be had is said now, not at the first notification.
+        await services.contexts.resolve(context)
+    return sent
+
+
+def _sys_attrs(given: Mapping[str, str]) -> bool:
+    return "sysAttrs" in options(given, frozenset({"sysAttrs"}))
+
+
+def _unknown(subscription: str) -> ResourceNotFound:
+    return ResourceNotFound(f"There is no subscription '{subscription}'.")
