@@ -211,8 +211,8 @@ class _Parser:
             raise self.expected("a number that a double holds", start) from None
 
     def bare(self) -> str:
-        """The text of an unquoted value: up to ';', '|', ',' or an unpaired ')'."""
-        return self.until(";|,")
+        """The text of an unquoted value: up to ';', '|', ',', '"' or an unpaired ')'."""
+        return self.until(';|,"')
 
     def until(self, ends: str, *, pattern: bool = False) -> str:
         start, depth, in_class = self.at, 0, False
