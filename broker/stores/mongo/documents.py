@@ -1,0 +1,139 @@
+"""Rows and entities as MongoDB documents, and back.
+
+What users wrote stays JSON text, for BSON would change it (dots, dollars, number kinds); beside it stand the fields that
+are looked up by. Raw bytes stay bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from broker.jsonio import dumps, loads
+from broker.ngsild.model import Entity
+from broker.query.mongo_fields import index_fields
+from broker.stores.base import HistoryRow, OutboxRow, Record, RecordKind, RecordWrite, StoredEntity, UplinkRow
+
+Document = dict[str, Any]
+
+ENTITY_FIELDS = ("types", "names", "values", "scopes", "cells")
+"""The indexed fields of an entity, absent where there is nothing to index."""
+
+
+def entity_document(entity: Entity, version: int) -> Document:
+    """The document of an entity, without its id and its `created`."""
+    return {"version": version, **index_fields(entity), "doc": _text(entity)}
+
+
+def entity_from(document: Document) -> StoredEntity:
+    """The entity of a document with `doc` and `version`."""
+    return StoredEntity(loads(document["doc"]), document["version"])
+
+
+def history_document(row: HistoryRow) -> Document:
+    """The document of a history row; MongoDB gives it its _id."""
+    document: Document = {
+        "entity": row.entity_id,
+        "attribute": row.attribute,
+        "dataset": row.dataset_id,
+        "observed": row.observed_at,
+        "recorded": row.recorded_at,
+        "version": row.version,
+        "doc": None if row.instance is None else _text(row.instance),
+    }
+    lineage = {"uplink": row.uplink_id, "device": row.device_id, "binding": row.binding_id}
+    return document | {name: value for name, value in lineage.items() if value is not None}
+
+
+def history_from(document: Document) -> HistoryRow:
+    """The history row of a document."""
+    return HistoryRow(
+        entity_id=document["entity"],
+        attribute=document["attribute"],
+        dataset_id=document["dataset"],
+        observed_at=document["observed"],
+        recorded_at=document["recorded"],
+        version=document["version"],
+        instance=None if document["doc"] is None else loads(document["doc"]),
+        uplink_id=document.get("uplink"),
+        device_id=document.get("device"),
+        binding_id=document.get("binding"),
+    )
+
+
+def outbox_document(row: OutboxRow) -> Document:
+    """The document of a notification that is owed."""
+    return {
+        "_id": row.id,
+        "subscription": row.subscription_id,
+        "entity": row.entity_id,
+        "at": row.created_at,
+        "body": row.body,
+    }
+
+
+def outbox_from(document: Document) -> OutboxRow:
+    """The outbox row of a document (a dead letter's, too)."""
+    return OutboxRow(
+        document["_id"], document["subscription"], document["entity"], document["at"], bytes(document["body"])
+    )
+
+
+def record_id(kind: RecordKind, record_id: str) -> str:
+    """The _id of a record: kinds have no ':' in them, so ids of a kind are one range, in id order."""
+    return f"{kind}:{record_id}"
+
+
+def record_document(write: RecordWrite) -> Document:
+    """The document of a record that is written."""
+    return {
+        "_id": record_id(write.kind, write.id),
+        "kind": write.kind,
+        "version": write.version,
+        "keys": list(write.keys),
+        "doc": _text(write.body),
+    }
+
+
+def record_from(document: Document) -> Record:
+    """The record of a document."""
+    return Record(
+        kind=document["kind"],
+        id=document["_id"].partition(":")[2],
+        body=loads(document["doc"]),
+        version=document["version"],
+        keys=tuple(document["keys"]),
+    )
+
+
+def uplink_document(row: UplinkRow) -> Document:
+    """The document of a raw uplink. Without a frame key it has no `frame`, so that the unique index passes it over."""
+    document: Document = {
+        "_id": row.id,
+        "status": row.status,
+        "reason": row.reason,
+        "source": row.source,
+        "received": row.received_at,
+        "device": row.device_id,
+        "raw": row.raw,
+        "doc": _text(row.meta),
+    }
+    return document if row.frame_key is None else document | {"frame": row.frame_key}
+
+
+def uplink_from(document: Document) -> UplinkRow:
+    """The raw uplink of a document."""
+    return UplinkRow(
+        id=document["_id"],
+        status=document["status"],
+        reason=document["reason"],
+        source=document["source"],
+        received_at=document["received"],
+        device_id=document["device"],
+        frame_key=document.get("frame"),
+        raw=bytes(document["raw"]),
+        meta=loads(document["doc"]),
+    )
+
+
+def _text(value: Any) -> str:
+    return dumps(value).decode()

@@ -1,0 +1,123 @@
+"""The schema of a tenant's database, by versions: each migration runs once, under a lease, and is then recorded.
+
+A migration must bear being run again, as the process that runs it may die: creating what is there already is no error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from pymongo import IndexModel
+from pymongo.asynchronous.database import AsyncDatabase
+
+from broker.clock import Clock
+from broker.errors import StoreUnavailable
+from broker.stores.base import StoreTooNew
+from broker.stores.mongo import leases
+from broker.stores.mongo.documents import Document
+
+LEASE: Final = "migration"
+LEASE_SECONDS: Final = 60.0
+"""Longer than a migration is silent: it renews its lease three times in this."""
+WAIT_SECONDS: Final = 0.2
+"""Between looks at a migration that another process runs."""
+PATIENCE_SECONDS: Final = 600.0
+"""How long another process's migration is waited for."""
+
+Migration = Callable[[AsyncDatabase[Document]], Awaitable[None]]
+
+
+async def migrate(database: AsyncDatabase[Document], clock: Clock) -> None:
+    """Bring the database to SCHEMA_VERSION. Raises StoreTooNew when it is beyond it."""
+    if await _found_version(database) == SCHEMA_VERSION:
+        return
+    owner = clock.new_id()
+    await _take_lease(database, owner)
+    try:
+        renewing = asyncio.create_task(_renew(database, owner))
+        try:
+            await _run_missing(database, clock)
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+    finally:
+        await leases.give_back(database, [LEASE], owner)
+
+
+async def _take_lease(database: AsyncDatabase[Document], owner: str) -> None:
+    for _ in range(int(PATIENCE_SECONDS / WAIT_SECONDS)):
+        if await leases.take(database, LEASE, owner, LEASE_SECONDS):
+            return
+        await asyncio.sleep(WAIT_SECONDS)
+    raise StoreUnavailable(f"Another process has been migrating the database '{database.name}' for too long.")
+
+
+async def _run_missing(database: AsyncDatabase[Document], clock: Clock) -> None:
+    found = await _found_version(database)
+    for version, migration in sorted(MIGRATIONS.items()):
+        if version > found:
+            await migration(database)
+            recorded = {"version": version, "at": clock.now()}
+            await database["meta"].update_one({"_id": "schema"}, {"$set": recorded}, upsert=True)
+
+
+async def _found_version(database: AsyncDatabase[Document]) -> int:
+    """The schema's version, 0 for an empty database."""
+    found = await database["meta"].find_one({"_id": "schema"})
+    version: int = found["version"] if found is not None else 0
+    if version > SCHEMA_VERSION:
+        raise StoreTooNew(
+            f"The database '{database.name}' has schema version {version}; this Knutpunkt knows versions up to "
+            f"{SCHEMA_VERSION}. Start the newer Knutpunkt that wrote it, or restore a backup from before."
+        )
+    return version
+
+
+async def _renew(database: AsyncDatabase[Document], owner: str) -> None:
+    while True:
+        await asyncio.sleep(LEASE_SECONDS / 3)
+        if not await leases.take(database, LEASE, owner, LEASE_SECONDS):
+            raise StoreUnavailable(f"The lease to migrate the database '{database.name}' was lost.")
+
+
+# Order of creation, the order of every query's answer, ends the indexes by which entities are found most.
+INDEXES_1: Final[Mapping[str, list[IndexModel]]] = {
+    "entities": [
+        IndexModel([("created", 1), ("_id", 1)], name="created"),
+        IndexModel([("types", 1), ("created", 1), ("_id", 1)], name="types"),
+        IndexModel([("names", 1), ("created", 1), ("_id", 1)], name="names"),
+        IndexModel([("values.n", 1), ("values.v", 1)], name="values"),
+        IndexModel([("scopes", 1)], name="scopes", sparse=True),
+        IndexModel([("cells", 1)], name="cells", sparse=True),
+    ],
+    "history": [
+        IndexModel([("entity", 1), ("observed", 1), ("version", 1)], name="entity"),
+        IndexModel([("entity", 1), ("attribute", 1), ("observed", 1), ("version", 1)], name="attribute"),
+    ],
+    "outbox": [IndexModel([("subscription", 1), ("_id", 1)], name="subscription")],
+    "dead_letters": [IndexModel([("subscription", 1), ("_id", 1)], name="subscription")],
+    "records": [IndexModel([("kind", 1), ("keys", 1), ("_id", 1)], name="keys")],
+    "uplinks": [
+        IndexModel([("frame", 1)], name="frame", unique=True, sparse=True),
+        IndexModel([("status", 1), ("_id", 1)], name="status"),
+        IndexModel([("device", 1), ("_id", 1)], name="device"),
+    ],
+}
+
+
+async def _create_collections(database: AsyncDatabase[Document]) -> None:
+    """Collections are made here, as making one within a transaction would be a conflict for every other process."""
+    present = set(await database.list_collection_names())
+    for name in ("epochs", *INDEXES_1):
+        if name not in present:
+            await database.create_collection(name)
+    for name, indexes in INDEXES_1.items():
+        await database[name].create_indexes(indexes)
+
+
+MIGRATIONS: Final[Mapping[int, Migration]] = {1: _create_collections}
+"""By the version that each leads to."""
+
+SCHEMA_VERSION: Final = max(MIGRATIONS)

@@ -1,0 +1,302 @@
+"""One tenant's database: what is read, and the one way to write."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final
+
+from pymongo import AsyncMongoClient, ReadPreference
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from broker.clock import Micros
+from broker.ngsild.model import Iri
+from broker.query.ast import EntityQuery
+from broker.stores.base import (
+    ChangeSet,
+    HistoryRow,
+    Needs,
+    OutboxRow,
+    Page,
+    QuarantineGroup,
+    Record,
+    RecordKind,
+    Snapshot,
+    StoredEntity,
+    UplinkRow,
+    UplinkStatus,
+)
+from broker.stores.mongo import leases
+from broker.stores.mongo.change_set import Plan
+from broker.stores.mongo.documents import (
+    Document,
+    entity_from,
+    history_from,
+    outbox_from,
+    record_from,
+    record_id,
+    uplink_from,
+)
+from broker.stores.mongo.entity_query import find_page
+from broker.stores.mongo.failures import UNKNOWN_RESULT, translated
+
+MAJORITY: Final = WriteConcern("majority", j=True)
+"""Durable: in the journal of most members, so that no failover undoes it."""
+
+COMMIT_PATIENCE_SECONDS: Final = 30.0
+"""How long a commit whose result is unknown is tried again, as MongoDB asks of drivers' callers."""
+COMMIT_PAUSE_SECONDS: Final = 0.05
+
+
+class MongoTenant:
+    """A `broker.stores.base.TenantStore` on one MongoDB database."""
+
+    def __init__(self, client: AsyncMongoClient[Document], name: str) -> None:
+        self._client = client
+        self.database: AsyncDatabase[Document] = client.get_database(
+            name,
+            read_preference=ReadPreference.PRIMARY,
+            read_concern=ReadConcern("majority"),
+            write_concern=MAJORITY,
+        )
+        self._entities = self.database["entities"]
+        self._records = self.database["records"]
+        self._uplinks = self.database["uplinks"]
+        self._turn = asyncio.Lock()  # first come, first served
+
+    # --- the writer's ---
+
+    async def load(self, needs: Needs) -> Snapshot:
+        """See TenantStore.
+
+        Epochs are read first: should records change meanwhile, the commit that relies on the epochs is a conflict.
+        Entities are held by their versions, frames by their index.
+        """
+        snapshot = Snapshot(epochs=await self.epochs())
+        with translated():
+            try:
+                async with asyncio.TaskGroup() as group:
+                    if needs.entities:
+                        group.create_task(self._load_entities(needs.entities, snapshot))
+                    if needs.records:
+                        group.create_task(self._load_records(needs.records, snapshot))
+                    for kind in {kind for kind, _ in needs.found}:
+                        keys = {key for of, key in needs.found if of == kind}
+                        group.create_task(self._load_found(kind, keys, snapshot))
+                    if needs.frames:
+                        group.create_task(self._load_frames(needs.frames, snapshot))
+            except BaseExceptionGroup as failed:
+                raise failed.exceptions[0] from None
+        return snapshot
+
+    async def commit(self, changes: ChangeSet) -> None:
+        """See TenantStore. One transaction; waiting callers are served first come, first served."""
+        if not changes and not changes.epochs:
+            return
+        plan = Plan(changes)
+        async with self._turn:
+            with translated():
+                # Leaving the session aborts a transaction that was not committed, a cancelled one too.
+                async with self._client.start_session() as session:
+                    await session.start_transaction(
+                        read_concern=ReadConcern("snapshot"),
+                        write_concern=MAJORITY,
+                        read_preference=ReadPreference.PRIMARY,
+                    )
+                    await plan.run(self.database, session)
+                    await _commit(session)
+
+    async def epochs(self) -> dict[RecordKind, int]:
+        """See TenantStore."""
+        with translated():
+            return {row["_id"]: row["epoch"] async for row in self.database["epochs"].find()}
+
+    async def _load_entities(self, ids: set[str], snapshot: Snapshot) -> None:
+        async for row in self._entities.find({"_id": {"$in": list(ids)}}, {"doc": 1, "version": 1}):
+            snapshot.entities[row["_id"]] = entity_from(row)
+
+    async def _load_records(self, wanted: set[tuple[RecordKind, str]], snapshot: Snapshot) -> None:
+        async for row in self._records.find({"_id": {"$in": [record_id(*each) for each in wanted]}}):
+            record = record_from(row)
+            snapshot.records[record.kind, record.id] = record
+
+    async def _load_found(self, kind: RecordKind, keys: set[str], snapshot: Snapshot) -> None:
+        found: dict[str, list[Record]] = {}
+        async for row in self._records.find({"kind": kind, "keys": {"$in": list(keys)}}).sort("_id", 1):
+            record = record_from(row)
+            for key in keys.intersection(record.keys):
+                found.setdefault(key, []).append(record)
+        snapshot.found |= {(kind, key): tuple(records) for key, records in found.items()}
+
+    async def _load_frames(self, frames: set[str], snapshot: Snapshot) -> None:
+        async for row in self._uplinks.find({"frame": {"$in": list(frames)}}, {"_id": 0, "frame": 1}):
+            snapshot.frames.add(row["frame"])
+
+    # --- entities, records, history ---
+
+    async def entity(self, entity_id: str) -> StoredEntity | None:
+        """See TenantStore."""
+        with translated():
+            row = await self._entities.find_one({"_id": entity_id}, {"doc": 1, "version": 1})
+        return entity_from(row) if row is not None else None
+
+    async def query(self, query: EntityQuery) -> Page:
+        """See TenantStore."""
+        with translated():
+            return await find_page(self._entities, query)
+
+    async def record(self, kind: RecordKind, record_id_: str) -> Record | None:
+        """See TenantStore."""
+        with translated():
+            row = await self._records.find_one({"_id": record_id(kind, record_id_)})
+        return record_from(row) if row is not None else None
+
+    async def records(
+        self, kind: RecordKind, *, key: str | None = None, after: str = "", limit: int | None = None
+    ) -> list[Record]:
+        """See TenantStore."""
+        # ';' is the character behind ':'. A kind's records are one range of ids.
+        where: Document = {"_id": {"$gt": record_id(kind, after), "$lt": f"{kind};"}}
+        if key is not None:
+            where |= {"kind": kind, "keys": key}
+        if limit == 0:
+            return []
+        with translated():
+            rows = await self._records.find(where).sort("_id", 1).limit(limit or 0).to_list()
+        return [record_from(row) for row in rows]
+
+    async def history(
+        self,
+        entity_id: str,
+        attribute: Iri | None = None,
+        *,
+        since: Micros | None = None,
+        until: Micros | None = None,
+        limit: int = 1000,
+        newest_first: bool = False,
+    ) -> list[HistoryRow]:
+        """See TenantStore."""
+        if limit <= 0:
+            return []
+        where: Document = {"entity": entity_id}
+        if attribute is not None:
+            where["attribute"] = attribute
+        period = {operator: at for operator, at in (("$gte", since), ("$lt", until)) if at is not None}
+        if period:
+            where["observed"] = period
+        way = -1 if newest_first else 1
+        with translated():
+            found = self.database["history"].find(where).sort([("observed", way), ("version", way)]).limit(limit)
+            return [history_from(row) async for row in found]
+
+    # --- uplinks ---
+
+    async def uplink(self, uplink_id: str) -> UplinkRow | None:
+        """See TenantStore."""
+        with translated():
+            row = await self._uplinks.find_one({"_id": uplink_id})
+        return uplink_from(row) if row is not None else None
+
+    async def uplinks(
+        self,
+        *,
+        status: UplinkStatus | None = None,
+        device_id: str | None = None,
+        after: str = "",
+        limit: int = 100,
+        newest_first: bool = False,
+    ) -> list[UplinkRow]:
+        """See TenantStore."""
+        if limit <= 0:
+            return []
+        where: Document = {}
+        if after:
+            where["_id"] = {"$lt" if newest_first else "$gt": after}
+        if status is not None:
+            where["status"] = status
+        if device_id is not None:
+            where["device"] = device_id
+        with translated():
+            found = self._uplinks.find(where).sort("_id", -1 if newest_first else 1).limit(limit)
+            return [uplink_from(row) async for row in found]
+
+    async def quarantine(self) -> list[QuarantineGroup]:
+        """See TenantStore."""
+        stages: list[dict[str, Any]] = [
+            {"$match": {"status": "quarantined"}},
+            {"$project": {"device": 1, "received": 1, "reason": 1}},
+            {"$sort": {"received": 1, "_id": 1}},
+            {
+                "$group": {
+                    "_id": "$device",
+                    "count": {"$sum": 1},
+                    "first": {"$first": "$received"},
+                    "last": {"$last": "$received"},
+                    "reason": {"$last": "$reason"},
+                }
+            },
+            {"$sort": {"last": -1, "_id": 1}},
+        ]
+        with translated():
+            rows = await (await self._uplinks.aggregate(stages)).to_list()
+        return [QuarantineGroup(row["_id"], row["count"], row["first"], row["last"], row["reason"]) for row in rows]
+
+    # --- the outbox ---
+
+    async def outbox_owed(self) -> dict[str, int]:
+        """See TenantStore."""
+        # Sorted, so that MongoDB counts along the index and reads no row.
+        stages: list[dict[str, Any]] = [
+            {"$sort": {"subscription": 1}},
+            {"$group": {"_id": "$subscription", "count": {"$sum": 1}}},
+        ]
+        with translated():
+            return {row["_id"]: row["count"] async for row in await self.database["outbox"].aggregate(stages)}
+
+    async def outbox(self, subscription_id: str, *, after: str = "", limit: int = 100) -> list[OutboxRow]:
+        """See TenantStore."""
+        if limit <= 0:
+            return []
+        where: Document = {"subscription": subscription_id, "_id": {"$gt": after}}
+        with translated():
+            return [outbox_from(row) async for row in self.database["outbox"].find(where).sort("_id", 1).limit(limit)]
+
+    async def dead_letters(self, subscription_id: str, *, limit: int = 1000) -> list[tuple[OutboxRow, str]]:
+        """See TenantStore."""
+        if limit <= 0:
+            return []
+        where = {"subscription": subscription_id}
+        with translated():
+            found = self.database["dead_letters"].find(where).sort("_id", 1).limit(limit)
+            return [(outbox_from(row), row["reason"]) async for row in found]
+
+    # --- leases ---
+
+    async def lease(self, name: str, owner: str, seconds: float) -> bool:
+        """See TenantStore."""
+        with translated():
+            return await leases.take(self.database, name, owner, seconds)
+
+    async def release(self, names: Iterable[str], owner: str) -> None:
+        """See TenantStore."""
+        with translated():
+            await leases.give_back(self.database, names, owner)
+
+
+async def _commit(session: AsyncClientSession) -> None:
+    """Commit, again while its result is unknown: committing once more is safe and tells which it was."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + COMMIT_PATIENCE_SECONDS
+    while True:
+        try:
+            await session.commit_transaction()
+        except PyMongoError as error:
+            if not error.has_error_label(UNKNOWN_RESULT) or loop.time() > deadline:
+                raise
+            await asyncio.sleep(COMMIT_PAUSE_SECONDS)
+        else:
+            return
