@@ -13,11 +13,16 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from broker.clock import Micros
+from broker.clock import Micros, iso
 from broker.jsonio import dumps, loads
 from broker.ngsild.change import AttributeTrigger, EntityChange, EntityTrigger
-from broker.ngsild.model import Entity, Iri
+from broker.ngsild.model import NGSI_LD_NULL, Entity, Iri
+from broker.ngsild.names import Names
+from broker.ngsild.render import Form, render_entity
 from broker.stores.base import OutboxRow
+from broker.subscriptions.subscription import Subscription
+
+JSON_LD_CONTEXT = "http://www.w3.org/ns/json-ld#context"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ def owed(change: EntityChange, subscription_id: str, version: int, now: Micros, 
         _latest.change = change
     who = blake2b(f"{change.entity_id}\0{subscription_id}".encode(), digest_size=6).hexdigest()
     return OutboxRow(
-        id=f"{version:016x}-{serial:04x}-{who}",
+        id=f"{version:016x}-{serial:06x}-{who}",
         subscription_id=subscription_id,
         entity_id=change.entity_id,
         created_at=now,
@@ -80,3 +85,78 @@ def coalesce(rows: Sequence[Owed]) -> list[Owed]:
             one = Owed(one.row, one.entity, {**earlier.attributes, **one.attributes}, earlier.trigger, one.at)
         latest[one.row.entity_id] = one
     return list(latest.values())
+
+
+def render_notification(
+    subscription: Subscription, entries: Sequence[Owed], names: Names, core: str
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The Notification (5.3.1) and its HTTP headers (6.3.8), for one or more entities.
+
+    The id comes from the last outbox row, so that a receiver can tell what it has seen before. `core` is the URL of the
+    core @context. With 'application/json' the @context is named in a Link header; where the subscription was made with
+    an @context inside the request, there is no URL to name, and names are still compacted by it.
+    """
+    params = subscription.notification
+    form = Form(
+        representation=params.format,
+        sys_attrs=params.sys_attrs,
+        attrs=frozenset(params.attributes) if params.attributes is not None else None,
+    )
+    last = entries[-1]
+    payload: dict[str, Any] = {
+        "id": f"urn:ngsi-ld:Notification:{last.row.id}",
+        "type": "Notification",
+        "subscriptionId": subscription.id,
+        "notifiedAt": iso(last.at),
+        "data": [_render(one, names, form) for one in entries],
+    }
+    headers = dict(params.endpoint.headers)
+    headers["Content-Type"] = params.endpoint.accept
+    if params.endpoint.accept == "application/ld+json":
+        payload["@context"] = _with_core(subscription.context, core)
+    else:
+        url = _link(subscription.context, core)
+        if url is not None:
+            headers["Link"] = f'<{url}>; rel="{JSON_LD_CONTEXT}"; type="application/ld+json"'
+    return payload, headers
+
+
+def _render(one: Owed, names: Names, form: Form) -> dict[str, Any]:
+    """An entity of a notification; deleted attributes and entities as 5.8.6 says."""
+    if one.trigger == "entityDeleted":
+        gone: dict[str, Any] = {
+            "id": one.entity["id"],
+            "type": render_entity(one.entity, names, Form(attrs=frozenset()))["type"],
+            "deletedAt": iso(one.at),
+        }
+        if form.sys_attrs:
+            gone |= {"createdAt": one.entity["createdAt"], "modifiedAt": one.entity["modifiedAt"]}
+        return gone
+    shown = render_entity(one.entity, names, form)
+    for name, trigger in one.attributes.items():
+        if trigger != "attributeDeleted" or name in one.entity["attrs"]:
+            continue
+        if form.attrs is None or name in form.attrs:
+            shown[names.compact(name)] = (
+                {"type": "Property", "value": NGSI_LD_NULL, "deletedAt": iso(one.at)}
+                if form.sys_attrs
+                else NGSI_LD_NULL
+            )
+    return shown
+
+
+def _with_core(context: Any, core: str) -> Any:
+    """What stands in '@context': the subscription's, the core one always last (4.4)."""
+    if context is None or context == core:
+        return core
+    entries = list(context) if isinstance(context, list) else [context]
+    return entries if entries[-1:] == [core] else [*entries, core]
+
+
+def _link(context: Any, core: str) -> str | None:
+    """The URL for the Link header, where there is one."""
+    entries = context if isinstance(context, list) else [context]
+    named = [entry for entry in entries if entry is not None and entry != core]
+    if not named:
+        return core
+    return named[0] if len(named) == 1 and isinstance(named[0], str) else None

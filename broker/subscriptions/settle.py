@@ -31,19 +31,28 @@ class Settler:
         self._delivered: list[str] = []
         self._given_up: list[tuple[str, str]] = []
         self._states: dict[str, DeliveryState | None] = {}
+        self._unsettled: dict[str, set[str]] = {}
+        self._committing: dict[str, set[str]] = {}
         self._something = asyncio.Event()
         self._plenty = asyncio.Event()
         self._lock = asyncio.Lock()
 
-    def delivered(self, row_ids: list[str]) -> None:
+    def delivered(self, subscription_id: str, row_ids: list[str]) -> None:
         """These rows are settled and go."""
         self._delivered += row_ids
+        self._unsettled.setdefault(subscription_id, set()).update(row_ids)
         self._noticed()
 
-    def given_up(self, rows: list[tuple[str, str]]) -> None:
+    def given_up(self, subscription_id: str, rows: list[tuple[str, str]]) -> None:
         """These rows (id, reason) go to the dead letters."""
         self._given_up += rows
+        self._unsettled.setdefault(subscription_id, set()).update(row for row, _ in rows)
         self._noticed()
+
+    def unsettled(self, subscription_id: str) -> frozenset[str]:
+        """The rows of a subscription that are done with, but that the store may still hold."""
+        none: set[str] = set()
+        return frozenset(self._unsettled.get(subscription_id, none) | self._committing.get(subscription_id, none))
 
     def state(self, subscription_id: str, state: DeliveryState | None) -> None:
         """How the delivery of a subscription stands now; None: forget it."""
@@ -72,6 +81,7 @@ class Settler:
                 return
             delivered, given_up, states = self._delivered, self._given_up, self._states
             self._delivered, self._given_up, self._states = [], [], {}
+            self._committing, self._unsettled = self._unsettled, {}
             self._something.clear()
             self._plenty.clear()
             version = self._clock.stamp().version
@@ -90,8 +100,12 @@ class Settler:
                 self._delivered = delivered + self._delivered
                 self._given_up = given_up + self._given_up
                 self._states = states | self._states
+                for name, rows in self._committing.items():
+                    self._unsettled.setdefault(name, set()).update(rows)
                 self._something.set()
                 raise
+            finally:
+                self._committing = {}
 
     def _noticed(self) -> None:
         self._something.set()

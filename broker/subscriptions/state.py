@@ -53,6 +53,10 @@ class DeliveryState:
             last_failure=now,
         )
 
+    def at_once(self) -> DeliveryState:
+        """To be tried again without waiting."""
+        return replace(self, next_attempt=0)
+
     def body(self) -> dict[str, Any]:
         """As a record's body."""
         return asdict(self)

@@ -1,0 +1,181 @@
+"""Drains the outbox: a lane for each subscription that is owed something, and what keeps the lanes in step.
+
+At least once, in order, and a dead endpoint delays nobody else. The store is the truth: `wake` only saves time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import structlog
+
+from broker import metrics
+from broker.clock import Clock
+from broker.config import Delivery as DeliverySettings
+from broker.errors import StoreUnavailable
+from broker.ngsild.names import Names
+from broker.outbound import Outbound
+from broker.stores.base import OutboxRow, TenantStore
+from broker.subscriptions.lane import TROUBLE_SECONDS, Lane, Means, lease_name
+from broker.subscriptions.settle import Settler
+
+log = structlog.get_logger(__name__)
+
+SCAN_SECONDS = 10.0
+"""How often the store is asked who is owed something, as a safety net."""
+SHARED_SCAN_SECONDS = 1.0
+"""The same where other processes write to the outbox as well: how late their notifications may be found."""
+WATCH_SECONDS = 0.5
+"""How often it is looked whether subscriptions have changed."""
+SETTLE_LAST_SECONDS = 2.0
+"""Time to write down what was delivered, at the end."""
+
+
+class Delivery:
+    """Delivery for one tenant. `run` until `stop`.
+
+    `owner` names this process in leases. `resolve_context` gives the names of a subscription's @context (None: the core
+    one) and may raise LdContextNotAvailable. `shared`: other processes use the same store.
+    """
+
+    def __init__(
+        self,
+        store: TenantStore,
+        outbound: Outbound,
+        settings: DeliverySettings,
+        clock: Clock,
+        owner: str,
+        resolve_context: Callable[[Any], Awaitable[Names]],
+        *,
+        core_context: str,
+        shared: bool,
+    ) -> None:
+        self._store = store
+        self._settler = Settler(store, clock)
+        self._means = Means(
+            store=store,
+            outbound=outbound,
+            settings=settings,
+            clock=clock,
+            owner=owner,
+            resolve_context=resolve_context,
+            core_context=core_context,
+            shared=shared,
+            settler=self._settler,
+        )
+        self._lanes: dict[str, Lane] = {}
+        self._tasks: dict[Lane, asyncio.Task[None]] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._scanned = False
+        self._stopped = asyncio.Event()
+        self._backlog = metrics.queue_depth.labels("outbox")
+
+    def wake(self, rows: Sequence[OutboxRow]) -> None:
+        """Rows that were just committed, in order. Never blocks; what does not fit is read from the store later."""
+        if self._group is None or self._means.stopping:
+            return
+        for row in rows:
+            self._lane(row.subscription_id).offer(row)
+
+    def look(self, subscription_id: str) -> None:
+        """There may be rows for a subscription that nobody was told of (dead letters that were revived)."""
+        if self._group is not None and not self._means.stopping:
+            self._lane(subscription_id).look()
+
+    def refresh(self) -> None:
+        """Some subscription has changed: lanes read theirs again before they send. (Found out within a second anyway.)"""
+        self._means.generation += 1
+        for lane in self._lanes.values():
+            lane.nudge()
+
+    async def run(self) -> None:
+        """Deliver, until `stop` is called or this is cancelled. What was delivered is written down before it returns."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                chores = [
+                    group.create_task(self._settler.run(), name="delivery settle"),
+                    group.create_task(self._watch(), name="delivery watch"),
+                    group.create_task(self._scan(), name="delivery scan"),
+                ]
+                await self._stopped.wait()
+                for chore in chores:
+                    chore.cancel()
+        finally:
+            self._group = None
+            self._means.stopping = True
+            await self._settle_last()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Send nothing more; let what is on its way finish, at most `grace_seconds`. `run` returns then."""
+        self._means.stopping = True
+        for lane in self._lanes.values():
+            lane.nudge()
+        running = list(self._tasks.values())
+        if running:
+            _, late = await asyncio.wait(running, timeout=grace_seconds)
+            for task in late:
+                task.cancel()
+        self._stopped.set()
+
+    def _lane(self, subscription_id: str) -> Lane:
+        lane = self._lanes.get(subscription_id)
+        if lane is not None and not lane.closed:
+            return lane
+        assert self._group is not None
+        # Until the store was asked once, older rows may be waiting; and after a lane that ended, too.
+        lane = Lane(subscription_id, self._means, behind=not self._scanned or lane is not None or self._means.shared)
+        task = self._group.create_task(lane.run(), name=f"delivery {subscription_id}")
+        self._lanes[subscription_id] = lane
+        self._tasks[lane] = task
+        task.add_done_callback(lambda _: self._ended(lane))
+        return lane
+
+    def _ended(self, lane: Lane) -> None:
+        self._tasks.pop(lane, None)
+        if self._lanes.get(lane.subscription_id) is lane:
+            del self._lanes[lane.subscription_id]
+
+    async def _scan(self) -> None:
+        """Who is owed something that no lane knows of: from before the start, from other processes, revived."""
+        while True:
+            try:
+                await self._settler.flush()
+                owed = await self._store.outbox_owed()
+            except StoreUnavailable as error:
+                log.warning("delivery.store_unavailable", reason=error.detail)
+                await asyncio.sleep(TROUBLE_SECONDS)
+                continue
+            self._backlog.set(sum(owed.values()))
+            for subscription_id in owed:
+                lane = self._lanes.get(subscription_id)
+                if lane is None or lane.closed or lane.idle:
+                    self.look(subscription_id)
+            self._scanned = True
+            await asyncio.sleep(SHARED_SCAN_SECONDS if self._means.shared else SCAN_SECONDS)
+
+    async def _watch(self) -> None:
+        """Notice changed subscriptions by their epoch."""
+        known: int | None = None
+        while True:
+            try:
+                epoch = (await self._store.epochs()).get("subscription", 0)
+            except StoreUnavailable:
+                epoch = known if known is not None else 0
+            if epoch != known:
+                self.refresh()
+            known = epoch
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def _settle_last(self) -> None:
+        try:
+            async with asyncio.timeout(SETTLE_LAST_SECONDS):
+                await self._settler.flush()
+                if self._means.shared:
+                    await self._store.release([lease_name(name) for name in self._lanes], self._means.owner)
+        except (TimeoutError, StoreUnavailable):
+            log.warning(
+                "delivery.settle_skipped", reason="The store did not answer; some notifications will be sent again."
+            )

@@ -1,0 +1,446 @@
+"""One subscription's delivery: what it is owed, in order, one notification at a time, until all of it is settled.
+
+The truth is in the store. Rows handed over right after their commit save reading them; when too many wait, when it is
+not certain that they are all, or while the endpoint fails, they are forgotten here and read from the store later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from broker import metrics
+from broker.clock import SECOND, Clock, Micros
+from broker.config import Delivery as DeliverySettings
+from broker.errors import BrokerError, StoreUnavailable
+from broker.jsonio import dumps
+from broker.ngsild.names import Names
+from broker.outbound import HostResting, Outbound, OutboundError
+from broker.stores.base import OutboxRow, TenantStore
+from broker.subscriptions.model import UNLIMITED
+from broker.subscriptions.notify import Owed, coalesce, read_owed, render_notification
+from broker.subscriptions.settle import Settler
+from broker.subscriptions.state import DeliveryState, read_state
+from broker.subscriptions.subscription import Subscription, compile_subscription
+
+log = structlog.get_logger(__name__)
+
+LANE_ROWS = 100
+"""Rows of one subscription kept in memory, and read at a time."""
+HELD_ROWS = 20_000
+"""Rows of all subscriptions kept in memory."""
+WINDOW_ROWS = 10_000
+"""Rows of one throttled notification; what is beyond it goes into the next."""
+SWEEP_ROWS = 1000
+"""Rows dropped or given up at a time."""
+LINGER_SECONDS = 5.0
+"""An idle lane keeps what it knows of its subscription this long."""
+TROUBLE_SECONDS = 1.0
+"""Pause when the store does not answer, or after a fault of ours."""
+
+_SENT = metrics.notifications.labels("sent")
+_FAILED = metrics.notifications.labels("failed")
+_GIVEN_UP = metrics.notifications.labels("given_up")
+_DROPPED = metrics.notifications.labels("dropped")
+
+
+@dataclass(slots=True)
+class Means:
+    """What all lanes share."""
+
+    store: TenantStore
+    outbound: Outbound
+    settings: DeliverySettings
+    clock: Clock
+    owner: str
+    resolve_context: Callable[[Any], Awaitable[Names]]
+    core_context: str
+    shared: bool
+    """Other processes use the store as well: leases decide who delivers, and rows are always read from the store."""
+    settler: Settler
+    held: int = 0
+    """Rows in memory."""
+    generation: int = 0
+    """Moves on when any subscription has changed."""
+    stopping: bool = False
+
+
+@dataclass(slots=True)
+class _Head:
+    """What is sent next, in one notification: one row, or a throttled subscription's window."""
+
+    rows: list[str]
+    oldest: Micros
+    newest: Micros
+    entries: list[Owed] = field(default_factory=list)
+
+
+class Lane:
+    """Delivery of one subscription. Made behind: what the store holds is read first."""
+
+    def __init__(self, subscription_id: str, means: Means, *, behind: bool) -> None:
+        self.subscription_id = subscription_id
+        self.closed = False
+        self._means = means
+        self._rows: deque[OutboxRow] = deque()
+        self._meanwhile: list[OutboxRow] = []
+        self._reading = False
+        self._behind = behind
+        """The store may hold rows that are not in memory."""
+        self._missed = False
+        """It came to be behind while reading."""
+        self._head: _Head | None = None
+        self._wake = asyncio.Event()
+        self._generation = -1
+        self._subscription: Subscription | None = None
+        self._version = 0
+        self._names: Names | None = None
+        self._state: DeliveryState | None = None
+        self._rests_until: Micros = 0
+        self._leased = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has nothing to do."""
+        return self._head is None and not self._rows and not self._behind
+
+    def offer(self, row: OutboxRow) -> None:
+        """A row that was just committed."""
+        troubled = self._state is not None and self._state.attempts > 0
+        if self._means.shared:
+            self._behind = self._missed = True
+        elif self._reading and len(self._meanwhile) < LANE_ROWS:
+            self._meanwhile.append(row)
+        elif self._behind or troubled or len(self._rows) >= LANE_ROWS or self._means.held >= HELD_ROWS:
+            self._behind = self._missed = True
+        else:
+            self._rows.append(row)
+            self._means.held += 1
+        self._wake.set()
+
+    def look(self) -> None:
+        """There may be rows in the store that nobody offered."""
+        self._behind = self._missed = True
+        self._wake.set()
+
+    def nudge(self) -> None:
+        """Something changed: the subscription, or the broker is stopping."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Deliver until there was nothing to do for a while, the subscription is gone, or the broker stops."""
+        keeper: asyncio.Task[None] | None = None
+        try:
+            while not self._means.stopping and not self.closed:
+                try:
+                    if not await self._lease():
+                        break
+                    if self._means.shared and keeper is None:
+                        keeper = asyncio.create_task(self._keep_lease(), name=f"lease {self.subscription_id}")
+                    await self._step()
+                except StoreUnavailable as error:
+                    log.warning("delivery.store_unavailable", subscription=self.subscription_id, reason=error.detail)
+                    await self._pause(TROUBLE_SECONDS)
+                except Exception:
+                    log.exception("delivery.lane_failed", subscription=self.subscription_id)
+                    self._behind = True
+                    await self._pause(TROUBLE_SECONDS)
+        finally:
+            self.closed = True
+            self._means.held -= len(self._rows)
+            self._rows.clear()
+            if keeper is not None:
+                keeper.cancel()
+
+    async def _step(self) -> None:
+        """One thing at a time; everything is looked at again after every wait."""
+        self._wake.clear()
+        subscription = await self._refresh()
+        if subscription is None:
+            await self._drop()
+            return
+        if self._head is None and not self._rows:
+            if self._behind:
+                await self._read()
+            else:
+                await self._linger()
+            return
+        assert self._state is not None
+        now = self._means.clock.now()
+        status = subscription.status(now)
+        if status == "expired":
+            await self._give_up(None, "The subscription expired before this could be delivered.")
+            return
+        if status == "paused":
+            oldest = self._head.oldest if self._head is not None else self._rows[0].created_at
+            if now >= oldest + self._horizon:
+                await self._give_up(now - self._horizon, "The subscription was paused.")
+            else:
+                await self._pause(min((oldest + self._horizon - now) / SECOND, 3600.0))
+            return
+        due = max(
+            self._state.next_attempt,
+            self._rests_until,
+            self._state.last_notification + int(subscription.throttling * SECOND) if subscription.throttling else 0,
+        )
+        if due > now:
+            await self._pause((due - now) / SECOND)
+            return
+        await self._send(subscription, await self._take(subscription))
+
+    # --- what is owed ---
+
+    async def _read(self, after: str = "") -> None:
+        """The first rows the store holds. What was sent and is not yet settled is among them, and left out."""
+        unsettled = self._means.settler.unsettled(self.subscription_id)
+        if len(unsettled) >= LANE_ROWS:
+            await self._means.settler.flush()
+            unsettled = self._means.settler.unsettled(self.subscription_id)
+        limit = LANE_ROWS + len(unsettled)
+        self._reading, self._missed = True, False
+        try:
+            rows = await self._means.store.outbox(self.subscription_id, after=after, limit=limit)
+        finally:
+            self._reading = False
+            meanwhile, self._meanwhile = self._meanwhile, []
+        self._behind = self._missed or len(rows) >= limit
+        known = {row.id for row in rows}
+        later = [row for row in meanwhile if row.id not in known]
+        if later and (self._behind or (rows and later[0].id < rows[-1].id)):
+            self._behind, later = True, []
+        fresh = [*(row for row in rows if row.id not in unsettled), *later]
+        self._rows.extend(fresh)
+        self._means.held += len(fresh)
+
+    async def _take(self, subscription: Subscription) -> _Head:
+        """What to send: what failed before, else the next row; all there is when throttled, the last state of each."""
+        head = self._head
+        if head is None:
+            row = self._pop()
+            head = self._head = _Head([row.id], row.created_at, row.created_at, [read_owed(row)])
+        while subscription.throttling and len(head.rows) < WINDOW_ROWS:
+            if not self._rows:
+                if not self._behind:
+                    break
+                await self._read(after=head.rows[-1])
+                continue
+            page = [self._pop() for _ in range(len(self._rows))]
+            head.rows += [row.id for row in page]
+            head.newest = page[-1].created_at
+            head.entries = coalesce([*head.entries, *map(read_owed, page)])
+        return head
+
+    def _pop(self) -> OutboxRow:
+        self._means.held -= 1
+        return self._rows.popleft()
+
+    def _forget(self) -> None:
+        """Let go of what is in memory; the store has it."""
+        self._means.held -= len(self._rows)
+        self._rows.clear()
+        self._behind = True
+
+    # --- sending ---
+
+    async def _send(self, subscription: Subscription, head: _Head) -> None:
+        endpoint = subscription.notification.endpoint
+        try:
+            if self._names is None:
+                self._names = await self._means.resolve_context(subscription.context)
+            payload, headers = render_notification(subscription, head.entries, self._names, self._means.core_context)
+            answer = await self._means.outbound.post(
+                endpoint.uri, dumps(payload), headers, endpoint.timeout or self._means.settings.timeout_seconds
+            )
+        except StoreUnavailable:
+            raise
+        except HostResting as resting:
+            # Not an attempt. Spread, so that all who wait for one host do not come back at one instant.
+            self._rests_until = self._means.clock.now() + int(
+                resting.retry_after * (1 + random.random() / 4) * SECOND  # noqa: S311 - jitter, no secret
+            )
+            await self._too_old(resting.reason)
+            return
+        except (OutboundError, BrokerError) as error:
+            await self._failed(endpoint.cooldown, error.reason if isinstance(error, OutboundError) else error.detail)
+            return
+        except Exception:
+            log.exception("notification.not_rendered", subscription=self.subscription_id, row=head.rows[-1])
+            await self._failed(endpoint.cooldown, "The notification could not be written; the broker's log says why.")
+            return
+        if answer.ok:
+            self._succeeded(head)
+        else:
+            await self._failed(endpoint.cooldown, f"'{endpoint.uri}' answered {answer.status}.")
+
+    def _succeeded(self, head: _Head) -> None:
+        assert self._state is not None
+        now = self._means.clock.now()
+        self._head = None
+        self._rests_until = 0
+        self._state = self._state.succeeded(now)
+        self._means.settler.delivered(self.subscription_id, head.rows)
+        self._means.settler.state(self.subscription_id, self._state)
+        _SENT.inc()
+        metrics.notification_seconds.observe((now - head.newest) / SECOND)
+        log.debug(
+            "notification.sent",
+            subscription=self.subscription_id,
+            row=head.rows[-1],
+            entity=head.entries[-1].row.entity_id,
+        )
+
+    async def _failed(self, cooldown: float, reason: str) -> None:
+        assert self._state is not None and self._head is not None
+        now = self._means.clock.now()
+        self._state = self._state.failed(
+            now,
+            reason,
+            self._means.settings,
+            random.random(),  # noqa: S311 - jitter, no secret
+            cooldown=cooldown,
+        )
+        self._means.settler.state(self.subscription_id, self._state)
+        _FAILED.inc()
+        log.warning(
+            "notification.failed",
+            subscription=self.subscription_id,
+            row=self._head.rows[-1],
+            entity=self._head.entries[-1].row.entity_id,
+            attempts=self._state.attempts,
+            retry_seconds=round((self._state.next_attempt - now) / SECOND, 3),
+            reason=reason,
+        )
+        self._forget()  # but for the head
+        await self._too_old(reason)
+
+    @property
+    def _horizon(self) -> Micros:
+        return int(self._means.settings.give_up_hours * 3600 * SECOND)
+
+    async def _too_old(self, reason: str) -> None:
+        """Give up on what has been tried for too long."""
+        before = self._means.clock.now() - self._horizon
+        if self._head is not None and self._head.oldest <= before:
+            await self._give_up(before, reason)
+
+    async def _give_up(self, before: Micros | None, reason: str) -> None:
+        """Move rows from before a moment (None: all) to the dead letters, from the first on."""
+        if self._head is not None:
+            self._means.settler.given_up(self.subscription_id, [(row, reason) for row in self._head.rows])
+            self._gone(len(self._head.rows), reason)
+            self._head = None
+        self._forget()
+        while True:
+            await self._means.settler.flush()
+            rows = await self._means.store.outbox(self.subscription_id, limit=SWEEP_ROWS)
+            old = [row.id for row in rows if before is None or row.created_at <= before]
+            if not old:
+                return
+            self._means.settler.given_up(self.subscription_id, [(row, reason) for row in old])
+            self._gone(len(old), reason)
+
+    def _gone(self, count: int, reason: str) -> None:
+        _GIVEN_UP.inc(count)
+        log.error("notification.given_up", subscription=self.subscription_id, rows=count, reason=reason)
+
+    async def _drop(self) -> None:
+        """The subscription is gone: so is what it was owed."""
+        self._head = None
+        self._forget()
+        self._means.settler.state(self.subscription_id, None)
+        dropped = 0
+        while True:
+            await self._means.settler.flush()
+            rows = await self._means.store.outbox(self.subscription_id, limit=SWEEP_ROWS)
+            if not rows:
+                break
+            dropped += len(rows)
+            self._means.settler.delivered(self.subscription_id, [row.id for row in rows])
+        _DROPPED.inc(dropped)
+        if dropped:
+            log.info("notification.dropped", subscription=self.subscription_id, rows=dropped)
+        self._behind = False
+        self.closed = True
+
+    # --- what it stands on ---
+
+    async def _refresh(self) -> Subscription | None:
+        """The subscription as it is; read again when any has changed."""
+        generation = self._means.generation
+        if self._generation == generation:
+            return self._subscription
+        record = await self._means.store.record("subscription", self.subscription_id)
+        if self._state is None:
+            kept = await self._means.store.record("delivery_state", self.subscription_id)
+            self._state = read_state(kept.body if kept is not None else None)
+        if record is None:
+            self._subscription = None
+        elif self._subscription is None or record.version != self._version:
+            if self._subscription is not None and self._state.attempts:
+                self._state = self._state.at_once()  # it was changed: whatever was wrong may be right now
+            self._subscription = compile_subscription(record.body, UNLIMITED)
+            self._version = record.version
+            self._names = None
+        self._generation = generation
+        return self._subscription
+
+    async def _lease(self) -> bool:
+        if not self._means.shared or self._leased:
+            return True
+        self._leased = await self._means.store.lease(
+            lease_name(self.subscription_id), self._means.owner, self._means.settings.lease_seconds
+        )
+        return self._leased
+
+    async def _keep_lease(self) -> None:
+        """Renew the lease while the lane lives; when it is lost, another process delivers, and this lane ends."""
+        seconds = self._means.settings.lease_seconds
+        until = time.monotonic() + seconds
+        while True:
+            await asyncio.sleep(seconds / 3)
+            asked = time.monotonic()
+            try:
+                held = await self._means.store.lease(lease_name(self.subscription_id), self._means.owner, seconds)
+            except StoreUnavailable:
+                held = asked < until
+            else:
+                until = asked + seconds
+            if not held:
+                log.warning("delivery.lease_lost", subscription=self.subscription_id)
+                self.closed = True
+                self._wake.set()
+                return
+
+    async def _linger(self) -> None:
+        """Wait for something to do; close when nothing came."""
+        if await self._pause(LINGER_SECONDS):
+            return
+        if self._leased:
+            # A lane made from here on asks for the lease itself; this one must have given it back before.
+            await self._means.store.release([lease_name(self.subscription_id)], self._means.owner)
+            self._leased = False
+        if self.idle:
+            self.closed = True
+
+    async def _pause(self, seconds: float) -> bool:
+        """Wait that long, or until something changes (True)."""
+        if self._wake.is_set() or self._means.stopping:
+            return True
+        try:
+            async with asyncio.timeout(max(seconds, 0.0)):
+                await self._wake.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+def lease_name(subscription_id: str) -> str:
+    """What a lane's lease is called in the store."""
+    return f"delivery:{subscription_id}"
