@@ -7,11 +7,13 @@ product's own: so there is a codec a product line, and 'milesight', which knows 
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Callable, Mapping
 
-from broker.clock import SECOND, Micros
+from broker.clock import Micros
 from broker.codecs.base import CodecError, Measurement
-from broker.codecs.reading import Findings, Reader
+from broker.codecs.reading import Findings, Reader, from_epoch
 
 _Take = Callable[[Findings, bytes, Micros], None]
 _Row = tuple[str, int, _Take]
@@ -19,13 +21,18 @@ _Rows = Mapping[tuple[int, int], _Row]
 
 _NO_READING, _OUT_OF_RANGE = 0xFFFF, 0xFFFD
 """What the submersible and soil probes send instead of a value."""
+_MODE_STATE, _MODE_PULSES = 1, 2
+_STORED_COUNTER = 6
+"""Bytes of an EM300-DI's stored input before firmware 1.3: mode, state, counter."""
 
 
 def _number(quantity: str, unit: str = "", *, divide: int = 1, signed: bool = False, probe: bool = False) -> _Take:
     def take(found: Findings, data: bytes, at: Micros) -> None:
-        if probe and int.from_bytes(data, "little") in (_NO_READING, _OUT_OF_RANGE):
-            found.add("deviceFault", True, channel=quantity, at=at)
-            return
+        if probe:
+            fault = int.from_bytes(data, "little") in (_NO_READING, _OUT_OF_RANGE)
+            found.add("deviceFault", fault, channel=quantity, at=at)
+            if fault:
+                return
         raw = int.from_bytes(data, "little", signed=signed)
         found.add(quantity, raw if divide == 1 else raw / divide, unit, at=at)
 
@@ -71,18 +78,6 @@ def _nothing(found: Findings, data: bytes, at: Micros) -> None:
     """About the device, not about what it measures: read over."""
 
 
-def _row_of(*parts: tuple[int, _Take]) -> _Take:
-    """Stored values: those of `parts`, each with its size, one after another."""
-
-    def take(found: Findings, data: bytes, at: Micros) -> None:
-        start = 0
-        for size, part in parts:
-            part(found, data[start : start + size], at)
-            start += size
-
-    return take
-
-
 _TEMPERATURE = _number("temperature", "CEL", divide=10, signed=True)
 _HUMIDITY = _number("humidity", "P1", divide=2)
 _CO2 = _number("co2", "59")
@@ -99,6 +94,24 @@ _CONDUCTIVITY = _number("conductivity", "D10", divide=10000, probe=True)
 
 def _pipe_pressure(found: Findings, data: bytes, at: Micros) -> None:
     found.add("pressure", int.from_bytes(data, "little", signed=True) * 10, "A97", at=at)
+
+
+def _converted_pulses(found: Findings, data: bytes, at: Micros) -> None:
+    # Two factors (2 bytes each), then the pulses converted with them to what the meter counts, in a unit set on site.
+    (value,) = struct.unpack("<f", data[4:8])
+    if not math.isfinite(value):
+        raise CodecError(f"The converted pulses must be a finite number, got {value}.")
+    found.add("genericValue", value, channel="convertedPulses", at=at)
+
+
+def _stored_input(found: Findings, data: bytes, at: Micros) -> None:
+    # A mode says which of the two that follow counts: the input's state (1 byte) or its pulses.
+    if data[0] == _MODE_STATE:
+        found.add("digitalInput", data[1], at=at)
+    elif data[0] == _MODE_PULSES and len(data) == _STORED_COUNTER:
+        found.add("pulseCount", int.from_bytes(data[2:], "little"), "C62", at=at)
+    elif data[0] == _MODE_PULSES:
+        _converted_pulses(found, data[2:], at)
 
 
 _ABOUT_THE_DEVICE: dict[tuple[int, int], _Row] = {
@@ -148,14 +161,22 @@ _FAMILY: dict[tuple[int, int], _Row] = {
 _STORED = (0x20, 0xCE)
 
 
-def _with_stored(size: int, *parts: tuple[int, _Take], rows: _Rows | None = None) -> _Rows:
-    """The family's rows, a product's own, and its stored values: a time (4), then `parts`, `size` bytes in all."""
-    take = _row_of(*parts)
+def _stored(*parts: tuple[int, _Take]) -> _Row:
+    """Stored values: a time (4), then `parts`, each with its size."""
 
-    def stored(found: Findings, data: bytes, at: Micros) -> None:
-        take(found, data[4:], int.from_bytes(data[:4], "little") * SECOND)
+    def take(found: Findings, data: bytes, at: Micros) -> None:
+        taken_at = from_epoch(int.from_bytes(data[:4], "little"))
+        start = 4
+        for size, part in parts:
+            part(found, data[start : start + size], taken_at)
+            start += size
 
-    return {**_FAMILY, **(rows or {}), _STORED: ("stored values", size, stored)}
+    return "stored values", 4 + sum(size for size, _ in parts), take
+
+
+def _with_stored(*parts: tuple[int, _Take], rows: _Rows | None = None) -> _Rows:
+    """The family's rows, a product's own, and its stored values."""
+    return {**_FAMILY, **(rows or {}), _STORED: _stored(*parts)}
 
 
 _SOIL: _Rows = {
@@ -163,6 +184,14 @@ _SOIL: _Rows = {
     (0x04, 0x68): ("soil moisture", 1, _number("soilMoisture", "P1", divide=2)),
     (0x04, 0xCA): ("soil moisture", 2, _SOIL_MOISTURE),
     (0x05, 0x7F): ("conductivity", 2, _CONDUCTIVITY),
+}
+_STATE = _number("digitalInput")
+_INPUT: _Rows = {
+    (0x05, 0x00): ("digital input", 1, _STATE),
+    (0x05, 0xE1): ("converted pulses", 8, _converted_pulses),
+    (0x85, 0x00): ("digital input and alarm", 2, _alarmed(_STATE, 1, "digitalInput")),
+    (0x85, 0xE1): ("converted pulses and alarm", 9, _alarmed(_converted_pulses, 8, "convertedPulses")),
+    (0x21, 0xCE): _stored((2, _TEMPERATURE), (1, _HUMIDITY), (1, _nothing), (10, _stored_input)),
 }
 _EM500_UDL: _Rows = {
     # Here, and only here, the distance comes in tenths of a millimetre.
@@ -187,20 +216,21 @@ _RATED_AIR: _Rows = {**_AIR, (0x08, 0x7D): ("air quality", 2, _number("airQualit
 
 _PRODUCTS: dict[str, _Rows] = {
     "milesight": {**_EM500_UDL, **_FAMILY},
-    "milesight-em300": _with_stored(8, (2, _TEMPERATURE), (1, _HUMIDITY), (1, _nothing)),
-    "milesight-em300-leak": _with_stored(8, (2, _TEMPERATURE), (1, _HUMIDITY), (1, _LEAK)),
-    "milesight-em300-mcs": _with_stored(8, (2, _TEMPERATURE), (1, _HUMIDITY), (1, _MAGNET)),
-    "milesight-em300-di": {**_FAMILY, (0x05, 0x00): ("digital input", 1, _number("digitalInput"))},
-    "milesight-em400": {**_FAMILY, (0x05, 0x00): ("position", 1, _boolean("tilted"))},
-    "milesight-em500-udl": _with_stored(6, (2, _DISTANCE), rows=_EM500_UDL),
-    "milesight-em500-swl": _with_stored(6, (2, _LEVEL)),
-    "milesight-em500-pp": _with_stored(6, (2, _pipe_pressure)),
-    "milesight-em500-lgt": _with_stored(8, (4, _LIGHT)),
-    "milesight-em500-co2": _with_stored(11, (2, _CO2), (2, _PRESSURE), (2, _TEMPERATURE), (1, _HUMIDITY)),
-    "milesight-em500-smtc": _with_stored(
-        10, (2, _CONDUCTIVITY), (2, _SOIL_TEMPERATURE), (2, _SOIL_MOISTURE), rows=_SOIL
+    "milesight-em300": _with_stored((2, _TEMPERATURE), (1, _HUMIDITY), (1, _nothing)),
+    "milesight-em300-leak": _with_stored((2, _TEMPERATURE), (1, _HUMIDITY), (1, _LEAK)),
+    "milesight-em300-mcs": _with_stored((2, _TEMPERATURE), (1, _HUMIDITY), (1, _MAGNET)),
+    "milesight-em300-mld": _with_stored((2, _nothing), (1, _nothing), (1, _LEAK)),
+    "milesight-em300-di": _with_stored(
+        (2, _TEMPERATURE), (1, _HUMIDITY), (_STORED_COUNTER, _stored_input), rows=_INPUT
     ),
-    "milesight-am103": _with_stored(9, (2, _TEMPERATURE), (1, _HUMIDITY), (2, _CO2), rows=_AIR),
+    "milesight-em400": {**_FAMILY, (0x05, 0x00): ("position", 1, _boolean("tilted"))},
+    "milesight-em500-udl": _with_stored((2, _DISTANCE), rows=_EM500_UDL),
+    "milesight-em500-swl": _with_stored((2, _LEVEL)),
+    "milesight-em500-pp": _with_stored((2, _pipe_pressure)),
+    "milesight-em500-lgt": _with_stored((4, _LIGHT)),
+    "milesight-em500-co2": _with_stored((2, _CO2), (2, _PRESSURE), (2, _TEMPERATURE), (1, _HUMIDITY)),
+    "milesight-em500-smtc": _with_stored((2, _CONDUCTIVITY), (2, _SOIL_TEMPERATURE), (2, _SOIL_MOISTURE), rows=_SOIL),
+    "milesight-am103": _with_stored((2, _TEMPERATURE), (1, _HUMIDITY), (2, _CO2), rows=_AIR),
     "milesight-am100": {**_FAMILY, **_AIR},
     "milesight-am300": {**_FAMILY, **_RATED_AIR},
 }

@@ -17,11 +17,11 @@ from tests.unit.codecs.reading import AT, decode, values
         ("milesight", "01755C03824408040001", {"batteryLevel": 92, "distance": 2.116, "tilted": True}),
         ("milesight-em400", "01755C03670101048244080500 01", {"batteryLevel": 92, "temperature": 25.7, "distance": 2.116, "tilted": True}),
         ("milesight-em500-udl", "01756403821E00", {"batteryLevel": 100, "distance": 0.03}),
-        ("milesight-em500-swl", "01756403770200", {"batteryLevel": 100, "waterLevel": 0.02}),
+        ("milesight-em500-swl", "01756403770200", {"batteryLevel": 100, "deviceFault/waterLevel": False, "waterLevel": 0.02}),
         ("milesight-em500-pp", "01755C037B0A00", {"batteryLevel": 92, "pressure": 100}),
         ("milesight-em500-lgt", "017564039450000000", {"batteryLevel": 100, "illuminance": 80}),
         ("milesight-em500-co2", "01756403671901046873057D670406736827", {"batteryLevel": 100, "temperature": 28.1, "humidity": 57.5, "co2": 1127, "pressure": 1008.8}),
-        ("milesight-em500-smtc", "0367340104686505 7FF000", {"temperature": 30.8, "soilMoisture": 50.5, "conductivity": 0.024}),
+        ("milesight-em500-smtc", "0367340104686505 7FF000", {"deviceFault/temperature": False, "temperature": 30.8, "soilMoisture": 50.5, "deviceFault/conductivity": False, "conductivity": 0.024}),
         ("milesight-am103", "01755C03673401046865077DE704", {"batteryLevel": 92, "temperature": 30.8, "humidity": 50.5, "co2": 1255}),
         ("milesight-am100", "06651C0079001400", {"illuminance": 28}),
         ("milesight-am300", "077DE704087D070009733F270B7D20000C7D3000", {"co2": 1255, "airQualityRating": 0.07, "pressure": 1004.7, "pm25": 32, "pm10": 48}),
@@ -43,6 +43,26 @@ def test_stored_values_have_the_times_they_were_taken_at() -> None:
         ("temperature", -25.5, 1665561886 * SECOND),
         ("humidity", 47.0, 1665561886 * SECOND),
     ]
+
+
+def test_each_product_stores_its_own_values() -> None:
+    assert values(decode("milesight-em300-leak", "20CE9E74466310015D01")) == {
+        "temperature": 27.2, "humidity": 46.5, "waterLeak": True,
+    }  # fmt: skip
+    assert values(decode("milesight-em300-mld", "20CE9E74466300000001")) == {"waterLeak": True}
+    assert values(decode("milesight-em300-di", "20CE9E74466310015D020000010000")) == {
+        "temperature": 27.2, "humidity": 46.5, "pulseCount": 256,
+    }  # fmt: skip
+    # no example of this one is published
+    assert values(decode("milesight-em500-co2", "20CE9E74466367043C27190173")) == {
+        "co2": 1127, "pressure": 1004.4, "temperature": 28.1, "humidity": 57.5,
+    }  # fmt: skip
+
+
+def test_converted_pulses_that_are_no_number_are_refused() -> None:
+    assert values(decode("milesight-em300-di", "05E10A000A000000C03F")) == {"genericValue/convertedPulses": 1.5}
+    with pytest.raises(CodecError, match="finite"):
+        decode("milesight-em300-di", "05E10A000A000000C07F")
 
 
 def test_stored_values_and_the_present_one_in_one_uplink() -> None:
