@@ -47,13 +47,14 @@ def make_certificates(folder: Path) -> Certificates:
     request, extensions = folder / "server.csr", folder / "server.ext"
     extensions.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
     ca_key = folder / "ca.key"
-    new = ["openssl", "req", "-newkey", "rsa:2048", "-nodes"]
-    for command in (
+    new: list[str | Path] = ["openssl", "req", "-newkey", "rsa:2048", "-nodes"]
+    commands: list[list[str | Path]] = [
         [*new, "-x509", "-days", "1", "-subj", "/CN=Test authority", "-keyout", ca_key, "-out", made.ca_file],
         [*new, "-subj", "/CN=localhost", "-keyout", made.key_file, "-out", request],
         ["openssl", "x509", "-req", "-days", "1", "-in", request, "-CA", made.ca_file, "-CAkey", ca_key,
          "-CAcreateserial", "-extfile", extensions, "-out", made.cert_file],
-    ):  # fmt: skip
+    ]  # fmt: skip
+    for command in commands:
         subprocess.run(command, check=True, capture_output=True)
     return made
 
