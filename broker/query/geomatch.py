@@ -25,9 +25,12 @@ _RELATIONS: dict[str, Callable[[BaseGeometry, BaseGeometry], bool]] = {
 
 def compile_geo(geo: GeoQuery) -> Callable[[Entity], bool]:
     """The geo query as a function on an entity. Raises ValueError when its geometry is not valid."""
-    reference = shape_of(geo.geometry)
-    if reference is None:
+    shared = shape_of(geo.geometry)
+    if shared is None:
         raise ValueError(f"not a valid geometry: {geo.geometry}")
+    # A copy: what is prepared builds indexes while it is used, and the shared one may be in use in another thread.
+    reference = shapely.from_wkb(shapely.to_wkb(shared))
+    shapely.prepare(reference)
     test = _near(geo, reference) if geo.relation == "near" else _related(geo, reference)
     name = geo.geoproperty
 

@@ -53,7 +53,6 @@ def _shape(text: bytes) -> BaseGeometry | None:
         return None
     if shape is None or shape.is_empty or not shape.is_valid:
         return None
-    shapely.prepare(shape)
     return shape
 
 
@@ -93,12 +92,11 @@ def distance(one: BaseGeometry, other: BaseGeometry) -> float:
     scale = max(cos(radians((south + north) / 2)), 0.01)
     here = _scaled(one, scale, 0.0)
     nearest = float("inf")
-    for turn in (0.0, 360.0, -360.0):
+    across = max(one.bounds[2], other.bounds[2]) - min(one.bounds[0], other.bounds[0]) > 180
+    for turn in (0.0, 360.0, -360.0) if across else (0.0,):
         ends = shapely.shortest_line(here, _scaled(other, scale, turn)).coords
         (x1, y1), (x2, y2) = ends[0][:2], ends[1][:2]
         nearest = min(nearest, haversine((x1 / scale, y1), (x2 / scale, y2)))
-        if nearest == 0.0:
-            break
     return nearest
 
 

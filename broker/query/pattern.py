@@ -14,8 +14,11 @@ import re2  # type: ignore[import-untyped]
 from broker.config import Limits
 from broker.errors import BadRequestData, TooComplexQuery
 
-PROGRAM_BYTES = 1024 * 1024
-"""Memory a compiled pattern may take, bytes: what RE2 refuses beyond it is far from anything a person writes."""
+PROGRAM_BYTES = 512 * 1024
+"""Memory a compiled pattern and its tables may take, bytes: far more than what a person writes needs."""
+
+KEPT_PATTERNS = 256
+"""Compiled patterns kept, count: with PROGRAM_BYTES, the most that hostile patterns can take is 128 MiB."""
 
 _OPTIONS = re2.Options()
 _OPTIONS.log_errors = False
@@ -23,7 +26,7 @@ _OPTIONS.never_capture = True
 _OPTIONS.max_mem = PROGRAM_BYTES
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=KEPT_PATTERNS)
 def finder(pattern: str) -> Callable[[str], bool]:
     """A function that tells whether `pattern` is found in a text. Raises ValueError when it is not a valid pattern."""
     try:
