@@ -1,1 +1,1 @@
-"""The embedded store."""
+"""The embedded store: SQLite, a file a tenant, one process."""

@@ -1,0 +1,309 @@
+"""The query as SQL over the embedded store's tables (`broker/stores/sqlite/migrations`).
+
+A query becomes conditions that all must hold, each a boolean expression over the numbers `e.n` of entities. A condition is
+exact, or it lets more through than it should, never less: then `broker.query.match` finishes. What each operator means is
+the table in `broker.query.match`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
+
+from broker.ngsild.model import Iri
+from broker.query.ast import (
+    AllScopes,
+    AllTypes,
+    And,
+    AnyScope,
+    AnyType,
+    Comparison,
+    EntityQuery,
+    Exists,
+    GeoQuery,
+    HasType,
+    Or,
+    Path,
+    Q,
+    Range,
+    Scalar,
+    ScopeIs,
+    ScopeQuery,
+    TypeSelection,
+)
+from broker.query.geometry import bounds, box_around
+from broker.query.targets import ENTITY_MEMBERS
+from broker.query.values import Comparable, comparable
+
+ANYTHING: Final = 0
+NUMBER: Final = 1
+BOOLEAN: Final = 2
+INSTANT: Final = 3
+STRING: Final = 4
+REFERENCE: Final = 5
+"""Kinds in the index of values. ANYTHING: what the attribute holds is for the matcher to see. REFERENCE: the object of a
+relationship, which is never ordered."""
+
+KINDS: Final = {"number": NUMBER, "boolean": BOOLEAN, "instant": INSTANT, "string": STRING}
+
+LONGEST_TEXT: Final = 128
+"""Characters of a text in the index of values. A shorter text is told apart from all others by that many."""
+
+
+def kind_and_key(compared: Comparable) -> tuple[int, Any]:
+    """A comparable value as the index of values has it (texts uncut)."""
+    kind, key = compared
+    return KINDS[kind], int(key) if kind == "boolean" else key
+
+
+class Names(Protocol):
+    """What the compiler asks the store."""
+
+    def number(self, text: str) -> int | None:
+        """The number of an attribute or a type; None: no entity ever had it."""
+        ...
+
+    def has_kind(self, name: int, kind: int) -> bool:
+        """Whether any entity has a value of the kind under the attribute."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """Rows of one index table."""
+
+    table: str
+    where: str
+    params: tuple[Any, ...]
+    ordered: bool
+    """All columns of the key before `n` are fixed: rows come in order of n, and one entity's row is found at once."""
+
+    def numbers(self) -> str:
+        """The statement that gives their entities' numbers."""
+        return f"SELECT n FROM {self.table} WHERE {self.where}"  # noqa: S608 - made of constants
+
+    def holds(self) -> str:
+        """The expression that is true for their entities."""
+        if self.ordered:
+            return f"EXISTS (SELECT 1 FROM {self.table} WHERE {self.where} AND n = e.n)"  # noqa: S608
+        return f"e.n IN ({self.numbers()})"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A boolean expression over `e.n`."""
+
+    sql: str
+    params: tuple[Any, ...] = ()
+    exact: bool = True
+    selects: tuple[Select, ...] = ()
+    """The rows whose entities are those of the condition: it can then lead the search."""
+    wider: Condition | None = None
+    """One that lets more through, whose rows come in order: better when there is much to gather."""
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the rows come in order of the entities' numbers."""
+        return len(self.selects) == 1 and self.selects[0].ordered
+
+    def numbers(self) -> str:
+        """The statement that gives the entities' numbers, from `select_params`."""
+        return " UNION ".join(select.numbers() for select in self.selects)
+
+    @property
+    def select_params(self) -> tuple[Any, ...]:
+        """Of `numbers`."""
+        return tuple(param for select in self.selects for param in select.params)
+
+
+EVERYTHING: Final = Condition("1", exact=False)
+"""What the index cannot say: the matcher must."""
+NOTHING: Final = Condition("0")
+
+
+def conditions(query: EntityQuery, names: Names) -> list[Condition]:
+    """What must hold for an entity to be selected; EVERYTHING stands in for what only the matcher sees."""
+    made: list[Condition] = []
+    if query.ids:
+        marks = ", ".join("?" * len(query.ids))
+        made.append(_selected(Select("entity", f"id IN ({marks})", query.ids, ordered=False)))
+    if query.id_pattern is not None:
+        made.append(EVERYTHING)
+    if query.types is not None:
+        made += _flat(_types(query.types, names))
+    if query.attributes:
+        made.append(any_of(_present(name, names) for name in query.attributes))
+    if query.scope is not None:
+        made.append(_scope(query.scope))
+    if query.q is not None:
+        terms = query.q.terms if isinstance(query.q, And) else (query.q,)
+        made += [_q(term, names) for term in terms]
+    if query.geo is not None:
+        made.append(_geo(query.geo, names))
+    return made
+
+
+def _flat(condition: Condition | tuple[Condition, ...]) -> tuple[Condition, ...]:
+    return condition if isinstance(condition, tuple) else (condition,)
+
+
+def all_of(parts: Iterable[Condition]) -> Condition:
+    """All hold."""
+    return _joined(list(parts), " AND ")
+
+
+def any_of(parts: Iterable[Condition]) -> Condition:
+    """Any holds."""
+    kept = [part for part in parts if part is not NOTHING]
+    if EVERYTHING in kept:
+        return EVERYTHING
+    if not kept:
+        return NOTHING
+    made = _joined(kept, " OR ")
+    if all(part.selects for part in kept):
+        return replace(made, selects=tuple(select for part in kept for select in part.selects))
+    return made
+
+
+def _joined(parts: list[Condition], word: str) -> Condition:
+    if len(parts) == 1:
+        return parts[0]
+    return Condition(
+        "(" + word.join(part.sql for part in parts) + ")",
+        tuple(param for part in parts for param in part.params),
+        all(part.exact for part in parts),
+    )
+
+
+def _selected(select: Select, *, exact: bool = True) -> Condition:
+    return Condition(select.holds(), select.params, exact, (select,))
+
+
+def _types(selection: TypeSelection, names: Names) -> Condition | tuple[Condition, ...]:
+    match selection:
+        case HasType(wanted):
+            number = names.number(wanted)
+            return NOTHING if number is None else _selected(Select("entity_type", "type = ?", (number,), ordered=True))
+        case AllTypes(terms):
+            return tuple(part for term in terms for part in _flat(_types(term, names)))
+        case AnyType(terms):
+            return any_of(all_of(_flat(_types(term, names))) for term in terms)
+
+
+def _present(attribute: Iri, names: Names) -> Condition:
+    number = names.number(attribute)
+    return NOTHING if number is None else _selected(Select("attribute", "name = ?", (number,), ordered=True))
+
+
+def _scope(scope: ScopeQuery) -> Condition:
+    match scope:
+        case AllScopes(terms):
+            return all_of(_scope(term) for term in terms)
+        case AnyScope(terms):
+            return any_of(_scope(term) for term in terms)
+        case ScopeIs(segments):
+            wild = next((at for at, segment in enumerate(segments) if segment in ("+", "#")), None)
+            if wild is None:
+                return _selected(Select("entity_scope", "scope = ?", ("/".join(segments),), ordered=True))
+            exact = wild == len(segments) - 1 and segments[wild] == "#"
+            stem = "/".join(segments[:wild])
+            if not stem:
+                return _selected(Select("entity_scope", "scope >= ''", (), ordered=False), exact=exact)
+            # '0' is the character behind '/': all that begins with the stem and '/', and the stem itself.
+            below = _selected(
+                Select("entity_scope", "scope >= ? AND scope < ?", (stem + "/", stem + "0"), ordered=False), exact=exact
+            )
+            return any_of([_selected(Select("entity_scope", "scope = ?", (stem,), ordered=True)), below])
+
+
+def _q(q: Q, names: Names) -> Condition:
+    match q:
+        case And(terms):
+            return all_of(_q(term, names) for term in terms)
+        case Or(terms):
+            return any_of(_q(term, names) for term in terms)
+        case Exists(path):
+            return _reached(path, names)
+        case Comparison(path, operator, values):
+            if path.subattributes or path.members or path.attribute in ENTITY_MEMBERS:
+                return _reached(path, names)
+            if operator in ("!=", "~=", "!~="):
+                return _inexact(_present(path.attribute, names))
+            return _values(path.attribute, operator, values, names)
+
+
+def _reached(path: Path, names: Names) -> Condition:
+    """Entities that may have what the path leads to."""
+    if path.attribute in ENTITY_MEMBERS:
+        return EVERYTHING
+    present = _present(path.attribute, names)
+    if not path.subattributes and not path.members:
+        return present
+    return _inexact(present)
+
+
+def _inexact(condition: Condition) -> Condition:
+    return condition if condition is NOTHING else replace(condition, exact=False)
+
+
+def _values(attribute: Iri, operator: str, values: tuple[Scalar | Range, ...], names: Names) -> Condition:
+    number = names.number(attribute)
+    if number is None:
+        return NOTHING
+    parts = [part for value in values for part in _value(number, operator, value, names)]
+    if names.has_kind(number, ANYTHING):
+        parts.append(
+            _selected(Select("value", "name = ? AND kind = ?", (number, ANYTHING), ordered=False), exact=False)
+        )
+    made = any_of(parts)
+    return made if made is NOTHING else replace(made, wider=_inexact(_present(attribute, names)))
+
+
+def _value(name: int, operator: str, value: Scalar | Range, names: Names) -> list[Condition]:
+    """The rows that one value of the comparison selects: in the kinds that it compares with."""
+    ends = (value.low, value.high) if isinstance(value, Range) else (value,)
+    compared = [each for end in ends if (each := comparable(end)) is not None]
+    if len(compared) != len(ends) or len({kind for kind, _ in compared}) != 1:
+        return []
+    keys = [kind_and_key(each) for each in compared]
+    kind = keys[0][0]
+    if kind == BOOLEAN and (operator != "==" or isinstance(value, Range)):
+        return []
+    if kind == NUMBER and any(isinstance(key, int) and not -(1 << 63) <= key < 1 << 63 for _, key in keys):
+        keys = [(kind, float(key)) for _, key in keys]
+        exact = False
+    else:
+        exact = all(not isinstance(key, str) or len(key) < LONGEST_TEXT for _, key in keys)
+    kinds = [kind]
+    if kind == STRING and operator == "==" and names.has_kind(name, REFERENCE):
+        kinds.append(REFERENCE)
+    cut = [key[:LONGEST_TEXT] if isinstance(key, str) else key for _, key in keys]
+    if isinstance(value, Range):
+        test = "v BETWEEN ? AND ?"
+    elif operator == "==":
+        test = "v = ?"
+    else:
+        # A rounded or cut end may be that of values on either side: let them through.
+        test = f"v {operator if exact else operator[0] + '='} ?"
+    ordered = operator == "==" and not isinstance(value, Range)
+    return [
+        _selected(Select("value", f"name = ? AND kind = ? AND {test}", (name, each, *cut), ordered), exact=exact)
+        for each in kinds
+    ]
+
+
+def _geo(geo: GeoQuery, names: Names) -> Condition:
+    number = names.number(geo.geoproperty)
+    if number is None:
+        return NOTHING
+    if geo.relation == "near":
+        box = box_around(geo.geometry, geo.max_distance) if geo.max_distance is not None else None
+    else:
+        box = bounds(geo.geometry) if geo.relation != "disjoint" else None
+    if box is None:
+        return _inexact(_present(geo.geoproperty, names))
+    west, south, east, north = box
+    table = "box JOIN place ON place.id = box.id"
+    where = "west <= ? AND east >= ? AND south <= ? AND north >= ? AND place.name = ?"
+    return _selected(Select(table, where, (east, west, north, south, number), ordered=False), exact=False)

@@ -1,0 +1,105 @@
+"""The history: rows of attribute instances, append-only."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from heapq import merge
+from itertools import islice
+from typing import Any
+
+import orjson
+
+from broker.clock import Micros
+from broker.ngsild.model import Iri
+from broker.stores.base import HistoryRow
+from broker.stores.sqlite.names import Names, number_of
+
+LATEST: Micros = (1 << 63) - 1
+
+
+def write_history(connection: sqlite3.Connection, names: Names, rows: list[HistoryRow]) -> None:
+    """Append rows."""
+    number, or_none, dumps = names.number, names.number_or_none, orjson.dumps
+    connection.executemany(
+        "INSERT INTO history (entity, name, observed_at, version, recorded_at, dataset, uplink, device, binding, instance)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                number(row.entity_id),
+                number(row.attribute),
+                row.observed_at,
+                row.version,
+                row.recorded_at,
+                or_none(row.dataset_id),
+                row.uplink_id,
+                or_none(row.device_id),
+                or_none(row.binding_id),
+                None if row.instance is None else dumps(row.instance),
+            )
+            for row in rows
+        ],
+    )
+
+
+def read_history(
+    connection: sqlite3.Connection,
+    entity_id: str,
+    attribute: Iri | None,
+    since: Micros | None,
+    until: Micros | None,
+    limit: int,
+    newest_first: bool,
+) -> list[HistoryRow]:
+    """Rows in order of (observed_at, version): of one attribute by its index, of all by merging what each gives."""
+    entity = number_of(connection, entity_id)
+    if entity is None:
+        return []
+    if attribute is None:
+        names = _attributes(connection, entity)
+    else:
+        number = number_of(connection, attribute)
+        names = [] if number is None else [number]
+    direction = "DESC" if newest_first else "ASC"
+    statement = (
+        "SELECT h.observed_at, h.version, a.text, d.text, h.recorded_at, h.instance, h.uplink, v.text, b.text"  # noqa: S608
+        " FROM history h JOIN name a ON a.n = h.name LEFT JOIN name d ON d.n = h.dataset"
+        " LEFT JOIN name v ON v.n = h.device LEFT JOIN name b ON b.n = h.binding"
+        " WHERE h.entity = ? AND h.name = ? AND h.observed_at >= ? AND h.observed_at < ?"
+        f" ORDER BY h.observed_at {direction}, h.version {direction} LIMIT ?"
+    )
+    period = (-LATEST if since is None else since, LATEST if until is None else until)
+    cursors: list[Iterator[tuple[Any, ...]]] = [
+        connection.execute(statement, (entity, name, *period, limit)) for name in names
+    ]
+    rows = cursors[0] if len(cursors) == 1 else merge(*cursors, key=lambda row: row[:2], reverse=newest_first)
+    return [
+        HistoryRow(
+            entity_id=entity_id,
+            attribute=row[2],
+            dataset_id=row[3] or "",
+            observed_at=row[0],
+            recorded_at=row[4],
+            version=row[1],
+            instance=None if row[5] is None else orjson.loads(row[5]),
+            uplink_id=row[6],
+            device_id=row[7],
+            binding_id=row[8],
+        )
+        for row in islice(rows, limit)
+    ]
+
+
+def _attributes(connection: sqlite3.Connection, entity: int) -> list[int]:
+    """The attributes that an entity has a history of, each found by one step in the index."""
+    return [
+        name
+        for (name,) in connection.execute(
+            "WITH RECURSIVE found (name) AS ("
+            " SELECT (SELECT min(name) FROM history WHERE entity = :entity)"
+            " UNION ALL SELECT (SELECT min(h.name) FROM history h WHERE h.entity = :entity AND h.name > found.name)"
+            " FROM found WHERE found.name IS NOT NULL)"
+            " SELECT name FROM found WHERE name IS NOT NULL",
+            {"entity": entity},
+        )
+    ]

@@ -1,0 +1,70 @@
+"""What the indexes over entities hold of one entity: pure, so that the rows before and after a change can be compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from broker.ngsild.model import Entity, Iri
+from broker.query.ast import Path
+from broker.query.geometry import Box, bounds
+from broker.query.sql import ANYTHING, LONGEST_TEXT, NUMBER, REFERENCE, kind_and_key
+from broker.query.targets import targets
+from broker.query.values import comparable
+
+ValueRow = tuple[int, Any]
+"""Kind and key."""
+
+MOST_VALUES = 64
+"""Rows that one attribute of one entity may have; with more values it is left to the matcher (one row ANYTHING)."""
+
+UNINDEXED: frozenset[ValueRow] = frozenset({(ANYTHING, 0)})
+
+
+def value_rows(entity: Entity | None, attribute: Iri) -> frozenset[ValueRow]:
+    """The rows of `value` for an attribute: its scalars by the rules of `broker.query.match`."""
+    instances = entity["attrs"].get(attribute) if entity is not None else None
+    if not instances:
+        return frozenset()
+    assert entity is not None
+    rows: set[ValueRow] = set()
+    for scalars, related in targets(Path(attribute), entity):
+        for scalar in scalars:
+            compared = comparable(scalar)
+            if compared is None:
+                continue
+            kind, key = kind_and_key(compared)
+            if related:
+                if compared[0] != "string":
+                    return UNINDEXED
+                kind = REFERENCE
+            if kind == NUMBER and isinstance(key, int) and not -(1 << 63) <= key < 1 << 63:
+                return UNINDEXED  # SQLite's integers have 64 bits with a sign
+            rows.add((kind, key[:LONGEST_TEXT] if isinstance(key, str) else key))
+        if len(rows) > MOST_VALUES:
+            return UNINDEXED
+    return frozenset(rows)
+
+
+def box_of(entity: Entity | None, attribute: Iri) -> Box | None:
+    """The box around all geometries that the entity has under an attribute."""
+    if entity is None:
+        return None
+    boxes = [
+        box
+        for instance in entity["attrs"].get(attribute, ())
+        if instance["type"] == "GeoProperty" and (box := bounds(instance.get("value"))) is not None
+    ]
+    if not boxes:
+        return None
+    west, south, east, north = zip(*boxes, strict=True)
+    return float(min(west)), float(min(south)), float(max(east)), float(max(north))
+
+
+def types_of(entity: Entity | None) -> set[Iri]:
+    """Its types."""
+    return set(entity["type"]) if entity is not None else set()
+
+
+def scopes_of(entity: Entity | None) -> set[str]:
+    """Its scopes as `entity_scope` has them: levels joined by '/', none before or after."""
+    return {scope.strip("/") for scope in entity.get("scope", ())} if entity is not None else set()

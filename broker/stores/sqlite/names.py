@@ -1,0 +1,53 @@
+"""Names that repeat, as small numbers: each text stands once in the file."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from broker.stores.sqlite.lru import Lru
+
+CACHED_NAMES = 200_000
+"""Count; some 20 MB. A city's entities, attributes and devices fit."""
+
+
+class Names:
+    """Text -> number, for the writer's thread. Numbers given in a transaction are forgotten unless it is committed."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._known: Lru[str, int] = Lru(CACHED_NAMES)
+        self._new: dict[str, int] = {}
+
+    def number(self, text: str) -> int:
+        """The number of `text`, given now if it has none."""
+        number = self._known.get(text) or self._new.get(text)
+        if number is None:
+            row = self._connection.execute("SELECT n FROM name WHERE text = ?", (text,)).fetchone()
+            if row is not None:
+                number = int(row[0])
+                self._known.put(text, number)
+            else:
+                number = self._connection.execute("INSERT INTO name (text) VALUES (?)", (text,)).lastrowid
+                assert number is not None
+                self._new[text] = number
+        return number
+
+    def number_or_none(self, text: str | None) -> int | None:
+        """The same, None and '' staying None."""
+        return self.number(text) if text else None
+
+    def committed(self) -> None:
+        """The transaction stands: so do the numbers it gave."""
+        for text, number in self._new.items():
+            self._known.put(text, number)
+        self._new.clear()
+
+    def rolled_back(self) -> None:
+        """The transaction is gone: so are the numbers it gave."""
+        self._new.clear()
+
+
+def number_of(connection: sqlite3.Connection, text: str) -> int | None:
+    """The number of `text`, or None when it has none; for readers."""
+    row = connection.execute("SELECT n FROM name WHERE text = ?", (text,)).fetchone()
+    return None if row is None else int(row[0])

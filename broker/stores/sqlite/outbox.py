@@ -1,0 +1,58 @@
+"""The outbox and the dead letters."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from broker.stores.base import ChangeSet, OutboxRow
+
+
+def write_outbox(connection: sqlite3.Connection, changes: ChangeSet) -> None:
+    """Add what is owed, settle what is done, move what is given up on or revived."""
+    if changes.outbox:
+        connection.executemany(
+            "INSERT INTO outbox (id, subscription, entity, created_at, body) VALUES (?, ?, ?, ?, ?)",
+            [(row.id, row.subscription_id, row.entity_id, row.created_at, row.body) for row in changes.outbox],
+        )
+    if changes.given_up:
+        connection.executemany(
+            "INSERT INTO dead_letter (id, subscription, entity, created_at, body, reason)"
+            " SELECT id, subscription, entity, created_at, body, ? FROM outbox WHERE id = ?",
+            [(reason, row_id) for row_id, reason in changes.given_up],
+        )
+    gone = [*changes.delivered, *(row_id for row_id, _ in changes.given_up)]
+    if gone:
+        connection.executemany("DELETE FROM outbox WHERE id = ?", [(row_id,) for row_id in gone])
+    if changes.revived:
+        revived = [(row_id,) for row_id in changes.revived]
+        connection.executemany(
+            "INSERT INTO outbox (id, subscription, entity, created_at, body)"
+            " SELECT id, subscription, entity, created_at, body FROM dead_letter WHERE id = ?",
+            revived,
+        )
+        connection.executemany("DELETE FROM dead_letter WHERE id = ?", revived)
+
+
+def read_owed(connection: sqlite3.Connection) -> dict[str, int]:
+    """Subscription id -> how many rows wait for it."""
+    return dict(connection.execute("SELECT subscription, count(*) FROM outbox GROUP BY subscription"))
+
+
+def read_outbox(connection: sqlite3.Connection, subscription_id: str, after: str, limit: int) -> list[OutboxRow]:
+    """Rows owed to a subscription, in order."""
+    rows = connection.execute(
+        "SELECT id, subscription, entity, created_at, body FROM outbox WHERE subscription = ? AND id > ?"
+        " ORDER BY id LIMIT ?",
+        (subscription_id, after, limit),
+    )
+    return [OutboxRow(*row) for row in rows]
+
+
+def read_dead_letters(connection: sqlite3.Connection, subscription_id: str, limit: int) -> list[tuple[OutboxRow, str]]:
+    """What was given up on for a subscription, in order, with the reason."""
+    rows = connection.execute(
+        "SELECT id, subscription, entity, created_at, body, reason FROM dead_letter WHERE subscription = ?"
+        " ORDER BY id LIMIT ?",
+        (subscription_id, limit),
+    )
+    return [(OutboxRow(*row[:5]), row[5]) for row in rows]
