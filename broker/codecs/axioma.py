@@ -65,6 +65,11 @@ def _extended(reader: Reader, found: Findings) -> None:
             f"Byte {reader.at}: {reader.left} bytes are not up to {_MAX_INCREMENTS} increments of 2 bytes."
         )
     increments = [reader.little(2, "an increment") for _ in range(reader.left // 2)]
+    if log_time + len(increments) * _HOUR > time:
+        raise CodecError(
+            f"Byte {reader.at}: a log of {len(increments)} hourly increments would end after the reading; "
+            "the meter seems to log at another interval."
+        )
     _add_log(found, log_time, log_volume, increments)
     now = from_epoch(time)
     found.add("volume", volume / 1000, "MTQ", at=now)

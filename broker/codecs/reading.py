@@ -29,7 +29,7 @@ class Reader:
         end = self.at + size
         if end > self._end:
             raise CodecError(
-                f"Byte {self.at}: {what} needs {size} bytes, but the payload of {self._end} bytes has {self.left} left."
+                f"Byte {self.at}: {what} needs {size} {'byte' if size == 1 else 'bytes'}, but the payload of {self._end} bytes has {self.left} left."
             )
         taken = self.data[self.at : end]
         self.at = end

@@ -1,7 +1,10 @@
 """Whatever bytes come, a codec gives valid measurements or a CodecError; and the demo's encoders are the codecs' inverse."""
 
 import math
+from importlib import resources
 
+import msgspec
+import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,7 +13,9 @@ from broker.clock import SECOND
 from broker.codecs.base import CodecError, Measurement
 from broker.codecs.quantities import convert, quantity
 from broker.codecs.reading import MAX_MEASUREMENTS
-from broker.codecs.registry import codec, codec_names
+from broker.codecs.registry import codec, codec_names, decode
+from broker.devices.model import DeviceModel
+from broker.pipeline.intake import SensedValue
 
 AT = 1_750_000_000 * SECOND
 OF_BYTES = [name for name in codec_names() if name not in ("object", "senml")]
@@ -152,6 +157,26 @@ def test_axioma_w1_round_trips_with_its_log(now: int, litres: int, hourly: list[
     log = [(hour - (len(hourly) - done) * 3600, sum(hourly[:done])) for done in range(len(hourly) + 1)]
     before = litres - sum(hourly)
     assert volumes == [(time, (before + gone) / 1000) for time, gone in log] + [(now, litres / 1000)]
+
+
+@given(st.integers(0, 4_000_000_000), _TENTHS, st.integers(0, 100), st.booleans())
+def test_a_senml_report_is_what_its_device_model_maps(
+    litres: int, temperature: float, battery: int, leak: bool
+) -> None:
+    file = resources.files("schemas") / "models" / "axioma-qalcosonic-w1-nbiot.json"
+    model = msgspec.json.decode(file.read_bytes(), type=DeviceModel)
+    report = payloads.senml_water_meter(at=AT, litres=litres, temperature=temperature, battery=battery, leak=leak)
+    sensed = [
+        SensedValue(one["n"], one["v"] if "v" in one else one["vb"], one.get("u", ""), None)
+        for one in orjson.loads(report)
+    ]
+    found = decode(model, payload=None, f_port=None, decoded=None, values=sensed, at=AT)
+    assert {one.quantity: one.value for one in found} == {
+        "volume": litres / 1000,
+        "temperature": temperature,
+        "batteryLevel": battery,
+        "waterLeak": leak,
+    }
 
 
 @given(st.integers(-10_000_000, 10_000_000), st.integers(0, 6))

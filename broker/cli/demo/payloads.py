@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import struct
 
+import orjson
+
 from broker.clock import SECOND, Micros
 
 ELSYS_PORT = 5
@@ -65,6 +67,18 @@ def axioma_w1(*, at: Micros, litres: int, hourly_litres: list[int], status: int 
         f"<IBIII{len(hourly_litres)}H",
         now, status, litres, log_time, litres - sum(hourly_litres), *hourly_litres,
     )  # fmt: skip
+
+
+def senml_water_meter(*, at: Micros, litres: int, temperature: float, battery: int, leak: bool = False) -> bytes:
+    """An NB-IoT water meter's report as SenML JSON (RFC 8428), for model 'axioma-qalcosonic-w1-nbiot'."""
+    return orjson.dumps(
+        [
+            {"bt": at / SECOND, "n": "volume", "u": "m3", "v": litres / 1000},
+            {"n": "temperature", "u": "Cel", "v": temperature},
+            {"n": "battery", "u": "%EL", "v": battery},
+            {"n": "leak", "vb": leak},
+        ]
+    )
 
 
 def _battery(percent: int | None) -> bytes:

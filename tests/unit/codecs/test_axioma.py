@@ -93,10 +93,11 @@ def test_settings_carry_no_measurements() -> None:
         (EXTENDED[:16], 100, r"Byte 5: the volume needs 4 bytes"),
         (EXTENDED[:30], 100, r"Byte 9: neither here nor at byte 11"),
         (EXTENDED[:36], 100, r"Byte 17: 1 bytes are not up to 15 increments"),
+        (EXTENDED.replace("54c0345d", "0090355d"), 100, r"would end after the reading"),
         ("00" * 47, 7, r"fPort 7 is not one of the Qalcosonic W1's: 100, 101, 103"),
         ("02" + ENHANCED[2:], 100, r"Byte 0: the version of the frame must be 1, got 2"),
         (ENHANCED[:-2] + "40", 100, r"Byte 50: the multiplier"),
-        ("43b1315d", 103, r"Byte 4: the alarms needs 1 bytes"),
+        ("43b1315d", 103, r"Byte 4: the alarms needs 1 byte,"),
         ("43b1315d3000", 103, r"Byte 5: an alarm has 5 bytes, got 6"),
     ],
 )

@@ -96,7 +96,7 @@ def test_an_empty_payload_is_no_measurements() -> None:
 
 
 def test_a_truncated_payload_names_the_byte() -> None:
-    with pytest.raises(CodecError, match=r"Byte 4: humidity needs 1 bytes"):
+    with pytest.raises(CodecError, match=r"Byte 4: humidity needs 1 byte,"):
         decode("elsys", "0100E202")
 
 
