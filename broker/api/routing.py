@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from re import compile as pattern
 
 from aiohttp import web
 
@@ -11,6 +12,9 @@ from broker.api.layer import request_ids, wrapped
 from broker.api.problem import NoSuchRoute, NotAllowed
 from broker.api.route import Handler, Route
 from broker.config import Settings
+
+_VARIABLE = pattern(r"\{[^{}]*\}")
+"""Two templates that differ only in what they call a variable are one resource to those who ask."""
 
 
 def with_routes(settings: Settings, routes: Sequence[Route]) -> web.Application:
@@ -24,16 +28,17 @@ def with_routes(settings: Settings, routes: Sequence[Route]) -> web.Application:
     def add(route: Route, method: str, path: str) -> None:
         app.router.add_route(method, path, wrapped(route, new_id=new_id, check=check, body_bytes=limits.body_bytes))
 
-    by_path: dict[str, list[Route]] = {}
+    by_shape: dict[str, list[Route]] = {}
     for route in routes:
-        by_path.setdefault(route.path, []).append(route)
+        by_shape.setdefault(_VARIABLE.sub("{}", route.path), []).append(route)
     # The standard writes collections with a slash at the end ('/entities/', 6.4.2), everyone else without: both work.
     for ending in ("", "/"):
-        for path, members in by_path.items():
+        for members in by_shape.values():
             for route in members:
-                add(route, route.method, path + ending)
+                add(route, route.method, route.path + ending)
                 if route.method == "GET":
-                    add(route, "HEAD", path + ending)
+                    add(route, "HEAD", route.path + ending)
+            path = members[-1].path
             add(Route("*", path, _not_allowed(members), public=all(r.public for r in members)), "*", path + ending)
     add(Route("*", "(none)", _nothing_there), "*", "/{path:.*}")
     return app

@@ -5,10 +5,10 @@ from __future__ import annotations
 from aiohttp import web
 
 from broker.api import attributes, entities, health, subscriptions, uplinks
+from broker.api.management import devices, received, sensors
 from broker.api.route import Route
 from broker.api.routing import with_routes
 from broker.api.services import Services
-from broker.config import Settings
 
 HEADER_BYTES = 32 * 1024
 """Longest request line and header field, bytes: room for q at its limit, percent-encoded."""
@@ -26,16 +26,19 @@ def all_routes(services: Services) -> list[Route]:
         *entities.routes(services),
         *subscriptions.routes(services),
         *uplinks.routes(services),
+        *devices.routes(services),
+        *sensors.routes(services),
+        *received.routes(services),
         *health.routes(services),
     ]
 
 
-def make_runner(app: web.Application, settings: Settings) -> web.AppRunner:
+def make_runner(app: web.Application, services: Services) -> web.AppRunner:
     """The runner to serve `app` with: no access log (metrics and the request id serve), limits on headers."""
     return web.AppRunner(
         app,
         access_log=None,
-        keepalive_timeout=settings.http.keepalive_seconds,
+        keepalive_timeout=services.settings.http.keepalive_seconds,
         max_line_size=HEADER_BYTES,
         max_field_size=HEADER_BYTES,
         handle_signals=False,

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from broker.clock import Clock, Micros
-from broker.config import Settings
+from broker.config import Limits, Settings
 from broker.jsonld.resolver import ContextResolver
+from broker.pipeline.claims import Claims
 from broker.pipeline.intake import Intake, Uplink
 from broker.stores.base import TenantStore
 from broker.stores.command import Command
@@ -27,7 +28,7 @@ class Executor(Protocol):
 class UplinkReader(Protocol):
     """Reads what one network server pushes over HTTP."""
 
-    def __call__(self, event: str, body: bytes, *, received_at: Micros) -> Uplink:
+    def __call__(self, event: str, body: bytes, *, source: str, received_at: Micros, limits: Limits) -> Uplink:
         """The uplink in `body`. Raises ValueError, whose text says why it cannot be understood."""
         ...
 
@@ -44,5 +45,6 @@ class Services:
     ready: Callable[[], Awaitable[dict[str, str]]]
     """Component -> 'ok', or what is wrong with it."""
     intake: Intake
+    claims: Claims
     uplink_readers: Mapping[str, UplinkReader] = field(default_factory=dict)
     """By network name, as in POST /api/v1/uplinks/{network}."""

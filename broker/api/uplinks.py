@@ -11,7 +11,7 @@ from broker.api.parameters import parameters
 from broker.api.problem import JSON
 from broker.api.route import Route
 from broker.api.services import Services
-from broker.errors import BrokerError, InvalidRequest, PayloadTooLarge, ResourceNotFound
+from broker.errors import InvalidRequest, PayloadTooLarge, ResourceNotFound
 from broker.jsonio import dumps
 from broker.pipeline.intake import Receipt
 
@@ -48,8 +48,8 @@ def routes(services: Services) -> list[Route]:
             receipt = await reject(network, event, body, reason)
             raise PayloadTooLarge(f"{reason} It is kept as '{receipt.uplink_id}'.")
         try:
-            uplink = reader(event, body, received_at=received_at)
-        except (ValueError, BrokerError) as error:
+            uplink = reader(event, body, source=f"http:{network}", received_at=received_at, limits=limits)
+        except ValueError as error:
             reason = str(error)
             receipt = await reject(network, event, body, reason)
             raise InvalidRequest(f"{reason} The message is kept as '{receipt.uplink_id}'.") from None

@@ -54,6 +54,7 @@ ROUTES = [
     Route("POST", "/overloaded", overloaded),
     Route("PUT", "/things/{thing}", there),
     Route("GET", "/things/{thing}", there),
+    Route("POST", "/things/{kind}", swallow),
     Route("GET", "/no-context", no_context),
     Route("POST", "/wrong-type", wrong_type),
     Route("POST", "/ngsi-ld/v1/wrong-type", wrong_type),
@@ -126,7 +127,8 @@ async def test_an_unknown_path_is_404_and_an_unknown_method_405_with_the_methods
     await problem(await client.get("/nowhere/at/all"), 404, "ResourceNotFound")
     answer = await client.delete("/things/x")
     await problem(answer, 405, "MethodNotAllowed")
-    assert answer.headers["Allow"] == "GET, HEAD, PUT"
+    assert answer.headers["Allow"] == "GET, HEAD, POST, PUT"
+    assert (await client.post("/things/x", data=b"")).status == 200
     await problem(await client.get("/echo"), 405, "MethodNotAllowed")
 
 
