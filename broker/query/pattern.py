@@ -17,6 +17,9 @@ from broker.errors import BadRequestData, TooComplexQuery
 PROGRAM_BYTES = 512 * 1024
 """Memory a compiled pattern and its tables may take, bytes: far more than what a person writes needs."""
 
+PROGRAM_STEPS = 5000
+"""Steps of a compiled pattern, count. Time is at most steps times length of the text: 1 s for 100,000 characters."""
+
 KEPT_PATTERNS = 256
 """Compiled patterns kept, count: with PROGRAM_BYTES, the most that hostile patterns can take is 128 MiB."""
 
@@ -26,14 +29,21 @@ _OPTIONS.never_capture = True
 _OPTIONS.max_mem = PROGRAM_BYTES
 
 
+class PatternTooLarge(ValueError):
+    """The pattern is valid, and larger than PROGRAM_STEPS or PROGRAM_BYTES when compiled."""
+
+
 @lru_cache(maxsize=KEPT_PATTERNS)
 def finder(pattern: str) -> Callable[[str], bool]:
     """A function that tells whether `pattern` is found in a text. Raises ValueError when it is not a valid pattern."""
     try:
-        search = re2.compile(pattern.encode(), _OPTIONS).search
+        compiled = re2.compile(pattern.encode(), _OPTIONS)
     except re2.error as error:
-        reason = error.args[0] if error.args else "invalid"
-        raise ValueError(reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)) from None
+        reason = error.args[0].decode("utf-8", "replace")
+        raise (PatternTooLarge if reason.startswith("pattern too large") else ValueError)(reason) from None
+    if compiled.programsize > PROGRAM_STEPS:
+        raise PatternTooLarge(f"{compiled.programsize} steps")
+    search = compiled.search
 
     def found(text: str) -> bool:
         return search(text.encode("utf-8", "surrogatepass")) is not None
@@ -50,5 +60,9 @@ def check_pattern(pattern: str, name: str, limits: Limits) -> None:
         )
     try:
         finder(pattern)
-    except (ValueError, UnicodeEncodeError) as error:
+    except PatternTooLarge:
+        raise TooComplexQuery(
+            f"The regular expression '{pattern}' in '{name}' is too large; repetitions {{n}} of classes cost the most."
+        ) from None
+    except ValueError as error:
         raise BadRequestData(f"The regular expression '{pattern}' in '{name}' is not valid: {error}.") from None

@@ -31,3 +31,9 @@ def test_what_is_no_pattern_is_refused_with_the_parameter_and_the_reason(pattern
 def test_a_pattern_longer_than_the_limit_is_too_complex() -> None:
     with pytest.raises(TooComplexQuery, match=r"'idPattern' has 513 characters.*limits\.pattern_characters"):
         check_pattern("a" * 513, "idPattern", Limits())
+
+
+@pytest.mark.parametrize("pattern", ["(x{100}){9}" * 20, r"[\pL\pN]{1000}", r"[\pL\pN]{64}"])
+def test_a_short_pattern_that_compiles_to_much_is_too_complex(pattern: str) -> None:
+    with pytest.raises(TooComplexQuery, match="'idPattern' is too large"):
+        check_pattern(pattern, "idPattern", Limits())
