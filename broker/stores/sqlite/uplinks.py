@@ -14,8 +14,8 @@ _COLUMNS = "id, status, reason, source, received_at, device, frame, raw, meta"
 
 
 def _uplink(row: tuple[Any, ...]) -> UplinkRow:
-    *members, meta = row
-    return UplinkRow(*members, meta=orjson.loads(meta))
+    uplink_id, status, reason, source, received_at, device, frame, raw, meta = row
+    return UplinkRow(uplink_id, status, reason, source, received_at, device, frame, raw, orjson.loads(meta))
 
 
 def write_uplinks(connection: sqlite3.Connection, rows: list[UplinkRow], updates: list[UplinkUpdate]) -> None:
