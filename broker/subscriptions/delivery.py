@@ -15,11 +15,12 @@ from broker import metrics
 from broker.clock import Clock
 from broker.config import Delivery as DeliverySettings
 from broker.errors import StoreUnavailable
-from broker.ngsild.names import Names
+from broker.jsonld.context import Context
 from broker.outbound import Outbound
 from broker.stores.base import OutboxRow, TenantStore
 from broker.subscriptions.lane import TROUBLE_SECONDS, Lane, Means, lease_name
 from broker.subscriptions.settle import Settler
+from broker.subscriptions.waiting import Room
 
 log = structlog.get_logger(__name__)
 
@@ -47,9 +48,8 @@ class Delivery:
         settings: DeliverySettings,
         clock: Clock,
         owner: str,
-        resolve_context: Callable[[Any], Awaitable[Names]],
+        resolve_context: Callable[[Any], Awaitable[Context]],
         *,
-        core_context: str,
         shared: bool,
     ) -> None:
         self._store = store
@@ -61,9 +61,9 @@ class Delivery:
             clock=clock,
             owner=owner,
             resolve_context=resolve_context,
-            core_context=core_context,
             shared=shared,
             settler=self._settler,
+            room=Room(),
         )
         self._lanes: dict[str, Lane] = {}
         self._tasks: dict[Lane, asyncio.Task[None]] = {}

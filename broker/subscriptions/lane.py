@@ -1,7 +1,6 @@
 """One subscription's delivery: what it is owed, in order, one notification at a time, until all of it is settled.
 
-The truth is in the store. Rows handed over right after their commit save reading them; when too many wait, when it is
-not certain that they are all, or while the endpoint fails, they are forgotten here and read from the store later.
+What waits in memory is in `waiting.py`; the truth is in the store.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +19,7 @@ from broker.clock import SECOND, Clock, Micros
 from broker.config import Delivery as DeliverySettings
 from broker.errors import BrokerError, StoreUnavailable
 from broker.jsonio import dumps
-from broker.ngsild.names import Names
+from broker.jsonld.context import Context
 from broker.outbound import HostResting, Outbound, OutboundError
 from broker.stores.base import OutboxRow, TenantStore
 from broker.subscriptions.model import UNLIMITED
@@ -29,13 +27,10 @@ from broker.subscriptions.notify import Owed, coalesce, read_owed, render_notifi
 from broker.subscriptions.settle import Settler
 from broker.subscriptions.state import DeliveryState, read_state
 from broker.subscriptions.subscription import Subscription, compile_subscription
+from broker.subscriptions.waiting import Room, Waiting
 
 log = structlog.get_logger(__name__)
 
-LANE_ROWS = 100
-"""Rows of one subscription kept in memory, and read at a time."""
-HELD_ROWS = 20_000
-"""Rows of all subscriptions kept in memory."""
 WINDOW_ROWS = 10_000
 """Rows of one throttled notification; what is beyond it goes into the next."""
 SWEEP_ROWS = 1000
@@ -60,13 +55,11 @@ class Means:
     settings: DeliverySettings
     clock: Clock
     owner: str
-    resolve_context: Callable[[Any], Awaitable[Names]]
-    core_context: str
+    resolve_context: Callable[[Any], Awaitable[Context]]
     shared: bool
     """Other processes use the store as well: leases decide who delivers, and rows are always read from the store."""
     settler: Settler
-    held: int = 0
-    """Rows in memory."""
+    room: Room
     generation: int = 0
     """Moves on when any subscription has changed."""
     stopping: bool = False
@@ -89,19 +82,13 @@ class Lane:
         self.subscription_id = subscription_id
         self.closed = False
         self._means = means
-        self._rows: deque[OutboxRow] = deque()
-        self._meanwhile: list[OutboxRow] = []
-        self._reading = False
-        self._behind = behind
-        """The store may hold rows that are not in memory."""
-        self._missed = False
-        """It came to be behind while reading."""
+        self._waiting = Waiting(subscription_id, means.store, means.settler, means.room, behind=behind)
         self._head: _Head | None = None
         self._wake = asyncio.Event()
         self._generation = -1
         self._subscription: Subscription | None = None
         self._version = 0
-        self._names: Names | None = None
+        self._names: Context | None = None
         self._state: DeliveryState | None = None
         self._rests_until: Micros = 0
         self._leased = False
@@ -109,25 +96,20 @@ class Lane:
     @property
     def idle(self) -> bool:
         """Whether it has nothing to do."""
-        return self._head is None and not self._rows and not self._behind
+        return self._head is None and not self._waiting and not self._waiting.behind
 
     def offer(self, row: OutboxRow) -> None:
         """A row that was just committed."""
-        troubled = self._state is not None and self._state.attempts > 0
-        if self._means.shared:
-            self._behind = self._missed = True
-        elif self._reading and len(self._meanwhile) < LANE_ROWS:
-            self._meanwhile.append(row)
-        elif self._behind or troubled or len(self._rows) >= LANE_ROWS or self._means.held >= HELD_ROWS:
-            self._behind = self._missed = True
+        if self._means.shared or (self._state is not None and self._state.attempts):
+            # Another process's row may come before it; or it will have to wait, which it can do in the store.
+            self._waiting.miss()
         else:
-            self._rows.append(row)
-            self._means.held += 1
+            self._waiting.offer(row)
         self._wake.set()
 
     def look(self) -> None:
         """There may be rows in the store that nobody offered."""
-        self._behind = self._missed = True
+        self._waiting.miss()
         self._wake.set()
 
     def nudge(self) -> None:
@@ -150,12 +132,11 @@ class Lane:
                     await self._pause(TROUBLE_SECONDS)
                 except Exception:
                     log.exception("delivery.lane_failed", subscription=self.subscription_id)
-                    self._behind = True
+                    self._waiting.miss()
                     await self._pause(TROUBLE_SECONDS)
         finally:
             self.closed = True
-            self._means.held -= len(self._rows)
-            self._rows.clear()
+            self._waiting.forget()
             if keeper is not None:
                 keeper.cancel()
 
@@ -166,9 +147,9 @@ class Lane:
         if subscription is None:
             await self._drop()
             return
-        if self._head is None and not self._rows:
-            if self._behind:
-                await self._read()
+        if self._head is None and not self._waiting:
+            if self._waiting.behind:
+                await self._waiting.read()
             else:
                 await self._linger()
             return
@@ -179,7 +160,7 @@ class Lane:
             await self._give_up(None, "The subscription expired before this could be delivered.")
             return
         if status == "paused":
-            oldest = self._head.oldest if self._head is not None else self._rows[0].created_at
+            oldest = self._head.oldest if self._head is not None else self._waiting.first_at
             if now >= oldest + self._horizon:
                 await self._give_up(now - self._horizon, "The subscription was paused.")
             else:
@@ -197,55 +178,23 @@ class Lane:
 
     # --- what is owed ---
 
-    async def _read(self, after: str = "") -> None:
-        """The first rows the store holds. What was sent and is not yet settled is among them, and left out."""
-        unsettled = self._means.settler.unsettled(self.subscription_id)
-        if len(unsettled) >= LANE_ROWS:
-            await self._means.settler.flush()
-            unsettled = self._means.settler.unsettled(self.subscription_id)
-        limit = LANE_ROWS + len(unsettled)
-        self._reading, self._missed = True, False
-        try:
-            rows = await self._means.store.outbox(self.subscription_id, after=after, limit=limit)
-        finally:
-            self._reading = False
-            meanwhile, self._meanwhile = self._meanwhile, []
-        self._behind = self._missed or len(rows) >= limit
-        known = {row.id for row in rows}
-        later = [row for row in meanwhile if row.id not in known]
-        if later and (self._behind or (rows and later[0].id < rows[-1].id)):
-            self._behind, later = True, []
-        fresh = [*(row for row in rows if row.id not in unsettled), *later]
-        self._rows.extend(fresh)
-        self._means.held += len(fresh)
-
     async def _take(self, subscription: Subscription) -> _Head:
         """What to send: what failed before, else the next row; all there is when throttled, the last state of each."""
         head = self._head
         if head is None:
-            row = self._pop()
+            row = self._waiting.pop()
             head = self._head = _Head([row.id], row.created_at, row.created_at, [read_owed(row)])
         while subscription.throttling and len(head.rows) < WINDOW_ROWS:
-            if not self._rows:
-                if not self._behind:
+            if not self._waiting:
+                if not self._waiting.behind:
                     break
-                await self._read(after=head.rows[-1])
+                await self._waiting.read(after=head.rows[-1])
                 continue
-            page = [self._pop() for _ in range(len(self._rows))]
+            page = [self._waiting.pop() for _ in range(len(self._waiting))]
             head.rows += [row.id for row in page]
             head.newest = page[-1].created_at
             head.entries = coalesce([*head.entries, *map(read_owed, page)])
         return head
-
-    def _pop(self) -> OutboxRow:
-        self._means.held -= 1
-        return self._rows.popleft()
-
-    def _forget(self) -> None:
-        """Let go of what is in memory; the store has it."""
-        self._means.held -= len(self._rows)
-        self._rows.clear()
-        self._behind = True
 
     # --- sending ---
 
@@ -254,7 +203,7 @@ class Lane:
         try:
             if self._names is None:
                 self._names = await self._means.resolve_context(subscription.context)
-            payload, headers = render_notification(subscription, head.entries, self._names, self._means.core_context)
+            payload, headers = render_notification(subscription, head.entries, self._names)
             answer = await self._means.outbound.post(
                 endpoint.uri, dumps(payload), headers, endpoint.timeout or self._means.settings.timeout_seconds
             )
@@ -317,7 +266,7 @@ class Lane:
             retry_seconds=round((self._state.next_attempt - now) / SECOND, 3),
             reason=reason,
         )
-        self._forget()  # but for the head
+        self._waiting.forget()  # but for the head
         await self._too_old(reason)
 
     @property
@@ -336,7 +285,7 @@ class Lane:
             self._means.settler.given_up(self.subscription_id, [(row, reason) for row in self._head.rows])
             self._gone(len(self._head.rows), reason)
             self._head = None
-        self._forget()
+        self._waiting.forget()
         while True:
             await self._means.settler.flush()
             rows = await self._means.store.outbox(self.subscription_id, limit=SWEEP_ROWS)
@@ -353,7 +302,7 @@ class Lane:
     async def _drop(self) -> None:
         """The subscription is gone: so is what it was owed."""
         self._head = None
-        self._forget()
+        self._waiting.forget()
         self._means.settler.state(self.subscription_id, None)
         dropped = 0
         while True:
@@ -366,7 +315,6 @@ class Lane:
         _DROPPED.inc(dropped)
         if dropped:
             log.info("notification.dropped", subscription=self.subscription_id, rows=dropped)
-        self._behind = False
         self.closed = True
 
     # --- what it stands on ---

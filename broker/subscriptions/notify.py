@@ -15,14 +15,14 @@ from typing import Any
 
 from broker.clock import Micros, iso
 from broker.jsonio import dumps, loads
+from broker.jsonld.context import Context
+from broker.jsonld.link import format_context_link
 from broker.ngsild.change import AttributeTrigger, EntityChange, EntityTrigger
 from broker.ngsild.model import NGSI_LD_NULL, Entity, Iri
 from broker.ngsild.names import Names
 from broker.ngsild.render import Form, render_entity
 from broker.stores.base import OutboxRow
 from broker.subscriptions.subscription import Subscription
-
-JSON_LD_CONTEXT = "http://www.w3.org/ns/json-ld#context"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +88,13 @@ def coalesce(rows: Sequence[Owed]) -> list[Owed]:
 
 
 def render_notification(
-    subscription: Subscription, entries: Sequence[Owed], names: Names, core: str
+    subscription: Subscription, entries: Sequence[Owed], names: Context
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The Notification (5.3.1) and its HTTP headers (6.3.8), for one or more entities.
 
-    The id comes from the last outbox row, so that a receiver can tell what it has seen before. `core` is the URL of the
-    core @context. With 'application/json' the @context is named in a Link header; where the subscription was made with
-    an @context inside the request, there is no URL to name, and names are still compacted by it.
+    The id comes from the last outbox row, so that a receiver can tell what it has seen before. With 'application/json'
+    a Link header names the @context; where it takes more than one URL to say it, there is none, and names are still
+    compacted by it.
     """
     params = subscription.notification
     form = Form(
@@ -113,11 +113,9 @@ def render_notification(
     headers = dict(params.endpoint.headers)
     headers["Content-Type"] = params.endpoint.accept
     if params.endpoint.accept == "application/ld+json":
-        payload["@context"] = _with_core(subscription.context, core)
-    else:
-        url = _link(subscription.context, core)
-        if url is not None:
-            headers["Link"] = f'<{url}>; rel="{JSON_LD_CONTEXT}"; type="application/ld+json"'
+        payload["@context"] = names.value
+    elif names.url is not None:
+        headers["Link"] = format_context_link(names.url)
     return payload, headers
 
 
@@ -143,20 +141,3 @@ def _render(one: Owed, names: Names, form: Form) -> dict[str, Any]:
                 else NGSI_LD_NULL
             )
     return shown
-
-
-def _with_core(context: Any, core: str) -> Any:
-    """What stands in '@context': the subscription's, the core one always last (4.4)."""
-    if context is None or context == core:
-        return core
-    entries = list(context) if isinstance(context, list) else [context]
-    return entries if entries[-1:] == [core] else [*entries, core]
-
-
-def _link(context: Any, core: str) -> str | None:
-    """The URL for the Link header, where there is one."""
-    entries = context if isinstance(context, list) else [context]
-    named = [entry for entry in entries if entry is not None and entry != core]
-    if not named:
-        return core
-    return named[0] if len(named) == 1 and isinstance(named[0], str) else None
