@@ -28,6 +28,8 @@ class Context:
         """The URL for a Link header, or None when it takes more than one URL to say it."""
         self._terms: dict[str, Iri] = {**user.iris, **core.iris}
         self._prefixes = {**user.prefixes, **core.prefixes}
+        # Only the user's own prefixes shorten an IRI: without a term, NGSI-LD wants it in full (5.5.7).
+        self._shorteners = {term: iri for term, iri in user.prefixes.items() if term not in core.prefixes}
         self._names: dict[Iri, str] = {}
         for iris in (user.iris, core.iris):
             # The shortest term wins, then the first in order (JSON-LD 1.1 API, 4.3); the core's win over the user's.
@@ -90,7 +92,7 @@ class Context:
             if name and name not in self._terms and ":" not in name:
                 return name
         best = iri
-        for prefix, start in self._prefixes.items():
+        for prefix, start in self._shorteners.items():
             if iri.startswith(start) and len(iri) > len(start):
                 name = f"{prefix}:{iri[len(start) :]}"
                 if (
