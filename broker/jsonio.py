@@ -18,11 +18,11 @@ loads = orjson.loads
 _LONG_NUMBER = re.compile(rb"[0-9.]{16}")
 
 
-def parse_json(body: bytes, *, max_depth: int) -> Any:
+def parse_json(body: bytes, *, max_depth: int, exact: bool = True) -> Any:
     """The JSON value of `body` (UTF-8).
 
     Raises InvalidRequest when it is not JSON, is nested deeper than `max_depth`, or has a number that a 64-bit integer or
-    a double cannot hold as written.
+    a double cannot hold as written; not that last with `exact=False`, for senders whose numbers are doubles anyway.
     """
     try:
         value = orjson.loads(body)
@@ -32,7 +32,7 @@ def parse_json(body: bytes, *, max_depth: int) -> Any:
         ) from None
     if body.count(b"{") + body.count(b"[") > max_depth and _deeper_than(value, max_depth):
         raise InvalidRequest(f"The body is nested deeper than the limit of {max_depth} levels.")
-    if _LONG_NUMBER.search(body):
+    if exact and _LONG_NUMBER.search(body):
         _refuse_lossy_numbers(body)
     return value
 

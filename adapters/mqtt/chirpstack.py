@@ -65,7 +65,8 @@ def _read(
     if kind is None:
         raise NotUnderstood(f"The event must be one of {', '.join(KINDS)}, got {shown(event)}.")
     try:
-        message = parse_json(body, max_depth=limits.json_depth)
+        # `object` is a Protocol Buffers Struct: its numbers are doubles where they come from.
+        message = parse_json(body, max_depth=limits.json_depth, exact=False)
     except InvalidRequest as error:
         raise NotUnderstood(error.detail) from None
     if not isinstance(message, dict):

@@ -53,7 +53,7 @@ class Publication:
     def acknowledge(self) -> None:
         """Tell the broker that it need not deliver this again. On a lost connection: nothing, it will deliver again."""
         self.done = True
-        self._connection.flush()
+        self._connection.flush_soon()
 
 
 class Connection:
@@ -76,6 +76,7 @@ class Connection:
         self._keepalive = keepalive_seconds
         self._take = take
         self._unacknowledged: deque[Publication] = deque()
+        self._flushing = False
         self._filters: tuple[str, ...] = ()
         self._client = _Client(
             # As bytes: gmqtt counts characters where the packet's length counts bytes.
@@ -125,12 +126,20 @@ class Connection:
 
     async def close(self) -> None:
         """Disconnect without ending the session: the broker keeps what comes until we return."""
+        self._flush()
         with contextlib.suppress(OSError):
             await self._client.disconnect()
         self.lost.set()
 
-    def flush(self) -> None:
+    def flush_soon(self) -> None:
+        """Acknowledge what is done by the end of this turn of the loop: one write for all that one commit made durable."""
+        if not self._flushing:
+            self._flushing = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
         """Acknowledge what is done, in order of arrival, up to the first that is not."""
+        self._flushing = False
         packets = bytearray()
         while self._unacknowledged and self._unacknowledged[0].done:
             packets += struct.pack("!BBH", _PUBACK, 2, self._unacknowledged.popleft().mid)

@@ -140,7 +140,7 @@ records = st.builds(
         {},
         optional={
             "bn": names, "n": names, "u": st.sampled_from(["Cel", "m3", ""]), "bu": st.sampled_from(["V", "lx"]),
-            "bt": numbers, "t": numbers, "bv": numbers, "bver": st.just(10), "x": st.integers(),
+            "bt": numbers, "t": numbers, "bv": numbers, "bver": st.just(10), "x": st.integers(-(2**63), 2**64 - 1),
         },
     ),
     value,
