@@ -41,7 +41,7 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=8192)
 def is_uri(text: str) -> bool:
     """Whether `text` is an absolute URI (or IRI)."""
     return len(text) <= 2048 and _URI.fullmatch(text) is not None

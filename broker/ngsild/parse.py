@@ -173,7 +173,7 @@ class _Reader:
             if len(set(datasets)) < len(datasets):
                 raise BadRequestData(_twice(term, datasets))
             return instances
-        if type(value) is dict and not _is_reified(value) and len(value) == 1 and type(value.get("dataset")) is dict:
+        if self.simplified and type(value) is dict and len(value) == 1 and type(value.get("dataset")) is dict:
             return self._datasets(term, name, value["dataset"])
         if depth == 1 and not _is_reified(value):
             self.bare.add(name)

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from broker.ngsild.geometry import looks_like_geometry
 from broker.ngsild.language import choose_language
 from broker.ngsild.members import VALUE_MEMBERS
-from broker.ngsild.model import LOCATION, VALUE_MEMBER, Entity, Instance, Iri
+from broker.ngsild.model import LOCATION, NGSI_LD_NULL, VALUE_MEMBER, Entity, Instance, Iri
 from broker.ngsild.names import Names
 
 Representation = Literal["normalized", "concise", "simplified"]
@@ -25,7 +25,7 @@ class Form:
 
     representation: Representation = "normalized"
     sys_attrs: bool = False
-    """Show createdAt and modifiedAt."""
+    """Show createdAt, modifiedAt and deletedAt."""
     pick: frozenset[str] | None = None
     """Only these attributes (IRIs) and of 'id', 'type', 'scope' only those in it; None: all."""
     omit: frozenset[str] = frozenset()
@@ -135,6 +135,7 @@ def _normalized(instance: Instance, names: Names, form: Form) -> dict[str, Any]:
     if not form.sys_attrs:
         shown.pop("createdAt", None)
         shown.pop("modifiedAt", None)
+        shown.pop("deletedAt", None)
     kind = shown["type"]
     if kind in _SPECIAL:
         _special(shown, kind, names, form)
@@ -158,7 +159,7 @@ def _special(shown: dict[str, Any], kind: str, names: Names, form: Form) -> None
     if kind == "VocabProperty" and "vocab" in shown:
         shown["vocab"] = _compacted(shown["vocab"], names)
     elif kind == "ListRelationship" and "objectList" in shown:
-        shown["objectList"] = [{"object": uri} for uri in shown["objectList"]]
+        shown["objectList"] = [uri if uri == NGSI_LD_NULL else {"object": uri} for uri in shown["objectList"]]
     elif kind == "LanguageProperty" and form.languages and shown.get("languageMap"):
         tag, text = choose_language(shown.pop("languageMap"), form.languages)
         shown["type"] = "Property"
@@ -237,6 +238,6 @@ _RENDERERS: Final[dict[str, Callable[[Instance, Names, Form], Any]]] = {
     "simplified": _simplified,
 }
 _SPECIAL = frozenset({"Relationship", "ListRelationship", "VocabProperty", "LanguageProperty"})
-_TIMES = frozenset({"createdAt", "modifiedAt"})
+_TIMES = frozenset({"createdAt", "modifiedAt", "deletedAt"})
 _VALUE_OR_TYPE = VALUE_MEMBERS | {"type"}
 _MEANINGFUL = _VALUE_OR_TYPE | {"@type", "@context", "dataset"}
