@@ -66,7 +66,7 @@ async def hang_up(request: web.Request) -> web.StreamResponse:
     """Reset the connection instead of answering."""
     assert request.transport is not None
     request.transport.abort()
-    return web.Response()
+    return web.Response(status=500)
 
 
 class Receiver:
@@ -112,6 +112,11 @@ class Receiver:
     async def wait_for_tries(self, count: int, seconds: float = 20.0) -> list[Received]:
         """The first `count` tried, once they are there."""
         return await self._wait(lambda: self.tried, count, seconds)
+
+    async def wait_until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
+        """Once something has been accepted that makes `condition` true."""
+        async with asyncio.timeout(seconds), self._changed:
+            await self._changed.wait_for(condition)
 
     async def _wait(self, seen: Callable[[], list[Received]], count: int, seconds: float) -> list[Received]:
         try:
