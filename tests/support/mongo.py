@@ -48,7 +48,7 @@ def _wait_until_it_answers(uri: str, process: subprocess.Popen[bytes], log: Path
 
 
 @contextmanager
-def mongo_stand_in() -> Iterator[str]:
+def mongo_stand_in(*options: str) -> Iterator[str]:
     """The stand-in on a free loopback port with its data in a temporary directory; gives its URI."""
     with tempfile.TemporaryDirectory(prefix="knutpunkt-mongo-") as directory:
         log = Path(directory) / "log"
@@ -59,6 +59,7 @@ def mongo_stand_in() -> Iterator[str]:
                 [
                     *(sys.executable, "-m", "secantus", "--host", "127.0.0.1", "--port", str(port)),
                     *("--storage-path", str(Path(directory) / "data"), "--cache-size", "256M", "--log-level", "ERROR"),
+                    *options,
                 ],
                 cwd=directory,  # it reads a settings file from where it is started
                 stdout=output,

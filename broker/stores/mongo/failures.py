@@ -12,6 +12,7 @@ from pymongo.errors import (
     DocumentTooLarge,
     DuplicateKeyError,
     ExecutionTimeout,
+    OperationFailure,
     PyMongoError,
     WTimeoutError,
 )
@@ -23,6 +24,7 @@ TRANSIENT: Final = "TransientTransactionError"
 UNKNOWN_RESULT: Final = "UnknownTransactionCommitResult"
 _DUPLICATE_KEY: Final = 11000
 _WRITE_CONFLICT: Final = 112
+_REFUSED: Final = frozenset({13, 18})  # Unauthorized, AuthenticationFailed
 
 
 @contextmanager
@@ -37,6 +39,10 @@ def translated() -> Iterator[None]:
     except PyMongoError as error:
         if is_conflict(error):
             raise Conflict("Another process changed what this change set expected.") from error
+        if isinstance(error, OperationFailure) and error.code in _REFUSED:
+            raise StoreUnavailable(
+                "The store does not let this broker in: see the user and password of store.url."
+            ) from error
         if error.has_error_label(UNKNOWN_RESULT):
             raise StoreUnavailable("The store did not confirm the commit in time; try again shortly.") from None
         raise

@@ -14,8 +14,9 @@ from broker.stores.mongo.documents import Document
 async def take(database: AsyncDatabase[Document], name: str, owner: str, seconds: float) -> bool:
     """Take or renew a lease, in one atomic step; False when another owner holds it."""
     mine = {"$literal": owner}
-    free = {"$or": [{"$eq": ["$owner", mine]}, {"$lte": [{"$ifNull": ["$until", "$$NOW"]}, "$$NOW"]}]}
-    until = {"$add": ["$$NOW", int(seconds * 1000)]}
+    now = {"$toLong": "$$NOW"}  # milliseconds
+    free = {"$or": [{"$eq": ["$owner", mine]}, {"$lte": [{"$ifNull": ["$until", 0]}, now]}]}
+    until = {"$add": [now, int(seconds * 1000)]}
     step = {"$set": {"owner": {"$cond": [free, mine, "$owner"]}, "until": {"$cond": [free, until, "$until"]}}}
     try:
         held = await database["leases"].find_one_and_update(
