@@ -185,7 +185,7 @@ class _Reader:
             return self._bare(term, body)
         kind = body.get("type")
         if kind is None:
-            kind = body.get("@type")
+            kind = _keyword_type(body)
         if kind is None:
             for member in body:
                 if member in VALUE_MEMBERS:
@@ -308,6 +308,12 @@ def _is_reified(value: Any) -> bool:
     if kind is not None:
         return type(kind) is str and kind in VALUE_MEMBER
     return not VALUE_MEMBERS.isdisjoint(value) or ("@type" in value and value["@type"] in VALUE_MEMBER)
+
+
+def _keyword_type(body: dict[str, Any]) -> str | None:
+    """The attribute type said by '@type'; None where that is a JSON-LD value's type, or not there."""
+    kind = body.get("@type")
+    return kind if type(kind) is str and kind in VALUE_MEMBER else None
 
 
 def _is_typed_value(value: dict[str, Any]) -> bool:

@@ -110,6 +110,11 @@ def test_an_entity_is_parsed() -> None:
         ),
         ({"value": 1, "valueType": "Integer"}, {"type": "Property", "value": 1, "valueType": V + "Integer"}),
         ({"@type": "Property", "value": 1}, {"type": "Property", "value": 1}),
+        (
+            {"@type": "DateTime", "@value": "2026-11-21T00:00:00Z"},
+            {"type": "Property", "value": {"@type": "DateTime", "@value": "2026-11-21T00:00:00Z"}},
+        ),
+        ({"dataset": {"x": 1}}, {"type": "Property", "value": {"dataset": {"x": 1}}}),
         ({"value": 1, "datasetId": "@none"}, {"type": "Property", "value": 1}),
     ],
 )
