@@ -8,6 +8,7 @@ import click
 
 from broker import __version__
 from broker.cli.devices import device, quarantine, sensor, swap
+from broker.cli.quantities import quantities
 from broker.cli.serve import config, serve
 
 
@@ -28,7 +29,7 @@ def main() -> None:
     """
 
 
-for command in (serve, config, device, sensor, quarantine, swap):
+for command in (serve, config, device, sensor, quarantine, swap, quantities):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ class Swap:
         if record is None:
             raise ResourceNotFound(f"There is no virtual sensor '{self.virtual_sensor}'.")
         sensor = as_sensor(record)
-        open_now = self._open(view)
+        open_now, version = self._open(view)
         device, registered = self._device(view, open_now)
         model = _model(view, device.model)
         self._refuse(view, open_now)
@@ -121,21 +121,20 @@ class Swap:
             effects.records.append(RecordWrite("device", device.id, to_body(device), stamp.version, 0))
         effects.records.append(_binding_write(binding, stamp, 0))
         if closed is not None:
-            before = view.record("binding", closed.id)
-            assert before is not None
-            effects.records.append(_binding_write(closed, stamp, before.version))
+            effects.records.append(_binding_write(closed, stamp, version))
             self._follow_old(effects, view, stamp, closed)
         others = [one for one in _bindings_of(view, device.id) if one.valid_to is None]
         _follow(effects, view, stamp, device, model, [*others, binding], sensor)
         return effects
 
-    def _open(self, view: View) -> Binding | None:
-        """The binding that is open now; `at` must not lie before it began."""
+    def _open(self, view: View) -> tuple[Binding | None, int]:
+        """The binding that is open now and its record's version; `at` must not lie before it began."""
         open_now: Binding | None = None
+        version = 0
         for record in view.found("binding", f"sensor:{self.virtual_sensor}"):
             binding = as_binding(record)
             if binding.valid_to is None:
-                open_now = binding
+                open_now, version = binding, record.version
             elif binding.valid_to > self.at:
                 raise BadRequestData(
                     f"'at' is {iso(self.at)}, but '{self.virtual_sensor}' was device {binding.device} "
@@ -146,7 +145,7 @@ class Swap:
                 f"'at' is {iso(self.at)}, but '{self.virtual_sensor}' is device {open_now.device} since "
                 f"{iso(open_now.valid_from)}; it must be later than that."
             )
-        return open_now
+        return open_now, version
 
     def _device(self, view: View, open_now: Binding | None) -> tuple[Device, bool]:
         """The new device, and whether it must be registered first."""

@@ -21,6 +21,7 @@ from broker.pipeline.apply_uplink import ApplyUplink, Decoded, Stale
 from broker.pipeline.intake import Receipt, Uplink
 from broker.pipeline.keep_message import KeepMessage
 from broker.pipeline.writer import Writer
+from broker.stores.base import TenantStore
 from broker.stores.cache import RecordCache
 
 log = structlog.get_logger(__name__)
@@ -32,9 +33,10 @@ DECODE_TRIES = 5
 class Uplinks:
     """The `Intake` that adapters are given."""
 
-    def __init__(self, writer: Writer, registry: RecordCache, clock: Clock, limits: Limits) -> None:
+    def __init__(self, store: TenantStore, writer: Writer, clock: Clock, limits: Limits) -> None:
+        self._store = store
         self._writer = writer
-        self._registry = registry
+        self._registry = RecordCache(store)
         self._clock = clock
         self._limits = limits
 
@@ -63,7 +65,7 @@ class Uplinks:
             if not isinstance(receipt, Stale):
                 self._tell(uplink, receipt, decoded)
                 return receipt
-            await self._registry.refresh()
+            self._registry.in_step(await self._store.epochs())
         raise Overloaded("The device's model is being changed; send the uplink again.")
 
     async def _decode(self, uplink: Uplink) -> Decoded:

@@ -84,6 +84,7 @@ class Writer:
         self._queue: deque[_Waiting] = deque()
         self._room: deque[asyncio.Future[None]] = deque()
         self._arrived = asyncio.Event()
+        self._ended = asyncio.Event()
         self._closing = False
         self._depth = metrics.queue_depth.labels("writer")
         self._refused = metrics.refused.labels("writer")
@@ -111,17 +112,30 @@ class Writer:
 
     async def run(self) -> None:
         """Serve until `close` was called and the queue is empty."""
-        while True:
-            if not self._queue:
-                if self._closing:
-                    return
-                self._arrived.clear()
-                await self._arrived.wait()
-                # What arrives in the same turn of the loop joins the group.
-                await asyncio.sleep(0)
-            group = self._take()
-            while group:
-                group = await self._process(group)
+        try:
+            while self._queue or not self._closing:
+                if not self._queue:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+                    # What arrives in the same turn of the loop joins the group.
+                    await asyncio.sleep(0)
+                group = self._take()
+                while group:
+                    group = await self._process(group)
+        finally:
+            self._closing = True
+            while self._queue:
+                self._fail(self._take(), Overloaded("The broker is stopping; nothing was applied. Try again later."))
+            self._ended.set()
+
+    @property
+    def closing(self) -> bool:
+        """Whether nothing more is admitted."""
+        return self._closing
+
+    async def drained(self) -> None:
+        """Returns when `run` has ended."""
+        await self._ended.wait()
 
     def close(self) -> None:
         """Admit nothing more; `run` ends when what was admitted is done."""

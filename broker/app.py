@@ -1,0 +1,246 @@
+"""The one place that builds the parts, runs them together, and stops them in order.
+
+start  store -> writer -> delivery -> HTTP, MQTT, CoAP
+stop   HTTP, MQTT, CoAP take nothing new -> the writer drains -> delivery ends what is under way -> the store closes
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from adapters.coap.server import CoapIntake
+from adapters.kept import read_kept
+from adapters.mqtt.client import MqttIntake
+from adapters.mqtt.networks import HTTP_READERS
+from broker import __version__
+from broker.api.server import build_app, make_runner
+from broker.api.services import Services
+from broker.clock import Clock
+from broker.config import Limits, Settings
+from broker.errors import BrokerError
+from broker.jsonld.resolver import ContextResolver
+from broker.outbound import Outbound
+from broker.pipeline.claims import Claims
+from broker.pipeline.intake import Uplink
+from broker.pipeline.uplinks import Uplinks
+from broker.pipeline.writer import Writer
+from broker.stores.base import Store, TenantStore, UplinkRow
+from broker.stores.open import create_store
+from broker.subscriptions.delivery import Delivery
+from broker.subscriptions.index import SubscriptionIndex
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """One process's parts, built and not yet running."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    tenant: TenantStore
+    outbound: Outbound
+    contexts: ContextResolver
+    delivery: Delivery
+    writer: Writer
+    uplinks: Uplinks
+    claims: Claims
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Where a running broker can be reached."""
+
+    host: str
+    port: int
+    parts: Parts
+    stop: asyncio.Event
+    """Set it to stop the broker."""
+
+
+async def serve_until_stopped(settings: Settings, *, started: Callable[[Running], None] | None = None) -> None:
+    """Run a broker until SIGTERM, SIGINT or `Running.stop`; `started` is called when it serves."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, stop.set)
+    try:
+        await serve(settings, stop, started=started)
+    finally:
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(signal_number)
+
+
+async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[Running], None] | None = None) -> None:
+    """Run a broker until `stop` is set. A part that fails stops the whole, and its error is raised."""
+    clock = Clock()
+    async with _built(settings, clock) as parts, asyncio.TaskGroup() as inner:
+        inner.create_task(_watched(stop, "writer", parts.writer.run()))
+        inner.create_task(_watched(stop, "delivery", parts.delivery.run()))
+        inner.create_task(_watched(stop, "quarantine", _catch_up(parts)))
+        try:
+            async with _http(parts) as (host, port), asyncio.TaskGroup() as intakes:
+                tasks = [intakes.create_task(_watched(stop, name, run)) for name, run in _adapters(parts)]
+                log.info("broker.started", version=__version__, host=host, port=port, store=_kind(settings))
+                if started is not None:
+                    started(Running(host, port, parts, stop))
+                await stop.wait()
+                log.info("broker.stopping")
+                for task in tasks:
+                    task.cancel()
+        finally:
+            parts.writer.close()
+            await _drained(parts)
+            await parts.delivery.stop(parts.settings.shutdown_seconds / 5)
+    log.info("broker.stopped")
+
+
+@asynccontextmanager
+async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
+    """All parts on an open store; closed again at the end."""
+    store = create_store(settings.store, clock)
+    await store.open()
+    outbound = Outbound(settings.delivery)
+    try:
+        tenant = await store.tenant()
+        contexts = ContextResolver(_fetch(outbound, settings), clock, settings.limits)
+        shared = not settings.store.url.startswith("sqlite:")
+        delivery = Delivery(tenant, outbound, settings.delivery, clock, clock.new_id(), contexts.resolve, shared=shared)
+        writer = Writer(tenant, clock, settings.writer, SubscriptionIndex(), delivery.wake)
+        uplinks = Uplinks(tenant, writer, clock, settings.limits)
+        claims = Claims(tenant, writer, uplinks, _reader_of_kept(settings.limits), clock)
+        yield Parts(settings, clock, store, tenant, outbound, contexts, delivery, writer, uplinks, claims)
+    finally:
+        await outbound.close()
+        await store.close()
+
+
+def _reader_of_kept(limits: Limits) -> Callable[[UplinkRow], Uplink]:
+    def read_again(row: UplinkRow) -> Uplink:
+        assert row.device_id is not None
+        return read_kept(
+            source=row.source,
+            device_id=row.device_id,
+            raw=row.raw,
+            meta=row.meta,
+            received_at=row.received_at,
+            limits=limits,
+        )
+
+    return read_again
+
+
+def _fetch(outbound: Outbound, settings: Settings) -> Callable[[str], Coroutine[Any, Any, bytes]]:
+    async def fetch(url: str) -> bytes:
+        return await outbound.get(
+            url,
+            accept="application/ld+json, application/json",
+            max_bytes=settings.limits.context_bytes,
+            timeout=settings.limits.context_seconds,
+        )
+
+    return fetch
+
+
+@asynccontextmanager
+async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
+    """The HTTP server; at the end it finishes the requests it has and takes no more."""
+    settings = parts.settings
+    services = Services(
+        settings=settings,
+        store=parts.tenant,
+        writer=parts.writer,
+        contexts=parts.contexts,
+        clock=parts.clock,
+        ready=lambda: _ready(parts),
+        intake=parts.uplinks,
+        claims=parts.claims,
+        uplink_readers=HTTP_READERS,
+    )
+    runner = make_runner(build_app(services), services)
+    await runner.setup()
+    try:
+        listening = _listen(settings.http.host, settings.http.port)
+        await web.SockSite(runner, listening).start()
+        host, port = listening.getsockname()[:2]
+        yield host, port
+    finally:
+        await runner.cleanup()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket. OSError names the address."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise OSError(f"http.host '{host}', http.port {port}: cannot listen there: {error.strerror}.") from None
+    return listening
+
+
+async def _ready(parts: Parts) -> dict[str, str]:
+    """Component -> 'ok' or what is wrong."""
+    state = {}
+    try:
+        await parts.store.ping()
+        state["store"] = "ok"
+    except BrokerError as error:
+        state["store"] = error.detail
+    state["writer"] = "ok" if not parts.writer.closing else "stopping"
+    return state
+
+
+def _adapters(parts: Parts) -> list[tuple[str, Coroutine[Any, Any, None]]]:
+    """The intakes that the settings ask for."""
+    settings = parts.settings
+    intakes: list[tuple[str, Coroutine[Any, Any, None]]] = []
+    for one in settings.mqtt:
+        mqtt = MqttIntake(one, parts.uplinks, parts.clock, settings.limits)
+        intakes.append((f"mqtt:{mqtt.name}", mqtt.run()))
+    if settings.coap.enabled:
+        coap = CoapIntake(settings.coap, parts.uplinks, parts.clock, settings.limits)
+        intakes.append(("coap", coap.run()))
+    return intakes
+
+
+async def _watched(stop: asyncio.Event, name: str, run: Coroutine[Any, Any, None]) -> None:
+    """Run a part; when it fails, say so and stop the rest in order."""
+    try:
+        await run
+    except asyncio.CancelledError:
+        raise
+    except Exception:
+        log.exception("broker.part_failed", part=name)
+        stop.set()
+        raise
+
+
+async def _catch_up(parts: Parts) -> None:
+    """Replay what a claim left behind when the process ended in the middle of it."""
+    with contextlib.suppress(BrokerError):
+        await parts.claims.catch_up()
+
+
+async def _drained(parts: Parts) -> None:
+    """Let the writer finish what it admitted, within the time an orderly stop may take."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(parts.settings.shutdown_seconds / 2):
+            await parts.writer.drained()
+
+
+def _kind(settings: Settings) -> str:
+    return settings.store.url.partition(":")[0]
