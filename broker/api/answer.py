@@ -15,15 +15,15 @@ from broker.jsonld.link import format_context_link
 def answer(request: web.Request, body: Any, context: Context, media_type: str) -> web.Response:
     """200 with `body`, an object or a list of them, as `media_type`; its names are compacted by `context`."""
     if media_type == JSON or (media_type == GEO_JSON and _prefers_plain(request)):
-        response = web.Response(body=dumps(body), content_type=media_type)
+        headers = {"Content-Type": media_type}
         if context.url is not None:
-            response.headers["Link"] = format_context_link(context.url)
-        return response
+            headers["Link"] = format_context_link(context.url)
+        return web.Response(body=dumps(body), headers=headers)
     if isinstance(body, list):
         body = [{**item, "@context": context.value} for item in body]
     else:
         body = {**body, "@context": context.value}
-    return web.Response(body=dumps(body), content_type=media_type)
+    return web.Response(body=dumps(body), headers={"Content-Type": media_type})
 
 
 def _prefers_plain(request: web.Request) -> bool:

@@ -31,9 +31,11 @@ def with_routes(settings: Settings, routes: Sequence[Route]) -> web.Application:
     by_shape: dict[str, list[Route]] = {}
     for route in routes:
         by_shape.setdefault(_VARIABLE.sub("{}", route.path), []).append(route)
+    # aiohttp tries the resources below one prefix in order; one item is asked for more often than its collection.
+    shapes = sorted(by_shape.items(), key=lambda item: "{" not in item[0])
     # The standard writes collections with a slash at the end ('/entities/', 6.4.2), everyone else without: both work.
     for ending in ("", "/"):
-        for members in by_shape.values():
+        for _, members in shapes:
             for route in members:
                 add(route, route.method, route.path + ending)
                 if route.method == "GET":

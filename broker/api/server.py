@@ -22,8 +22,8 @@ def build_app(services: Services) -> web.Application:
 def all_routes(services: Services) -> list[Route]:
     """The routes of all resources."""
     return [
-        *attributes.routes(services),
         *entities.routes(services),
+        *attributes.routes(services),
         *subscriptions.routes(services),
         *uplinks.routes(services),
         *devices.routes(services),
