@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
+import broker.stores.sqlite.query
 from broker.ngsild.model import LOCATION, Entity
 from broker.query.ast import (
     AllScopes,
@@ -35,8 +36,26 @@ from tests.support.stores import make_store
 
 AT = ["2026-01-01T00:00:00.000Z", "2026-01-01T00:00:00Z", "2026-06-01T12:00:00.5Z", "2026-06-01T12:00:00Z"]
 # Few of everything, so that equal, nearly equal and different values meet often.
-NUMBERS: list[int | float] = [0, 1, 1.0, 2, 2.5, -1, 1e300, 2**53, 2**53 + 1, 2**63 - 1, -(2**63)]
-TEXTS = ["", "1", "a", "b", "ab", "A", "å", "𝄞", "\ufffd", "a\x00b", "true", "urn:x:1", "urn:x:2", "2026-01-01", *AT]
+NUMBERS: list[int | float] = [0, 1, 1.0, 2, 2.5, -1, 1e300, 2**53, 2**53 + 1, 2**63 - 1, -(2**63), 2.0**63]
+LONG = ["a" * length + end for length in (127, 128, 129, 511, 512) for end in ("", "b")]
+TEXTS = [
+    "",
+    "1",
+    "a",
+    "b",
+    "ab",
+    "A",
+    "å",
+    "𝄞",
+    "\ufffd",
+    "a\x00b",
+    "true",
+    "urn:x:1",
+    "urn:x:2",
+    "2026-01-01",
+    *AT,
+    *LONG,
+]
 URIS = ["urn:x:1", "urn:x:2", "urn:x:3"]
 VOCAB = "https://example.org/"
 NAMES = [VOCAB + name for name in ("a", "b", "c.d", "$e")]
@@ -46,7 +65,7 @@ PATTERNS = ["a", "^a", "b$", "^$", "[0-9]", "^2026", "x:[12]", "A|å", "."]
 
 scalars = st.sampled_from([*NUMBERS, *TEXTS, True, False])
 values = st.recursive(
-    scalars | st.none(),
+    scalars | st.none() | st.sampled_from([2**63, 2**64 - 1]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(MEMBERS[:5]), inner, max_size=3),
     max_leaves=5,
 )
@@ -220,11 +239,15 @@ queries = st.one_of(
 )
 
 
-@pytest.fixture(params=["sqlite", "mongo"])
-async def tenant(request: pytest.FixtureRequest, tmp_path: FilePath) -> AsyncIterator[TenantStore]:
+@pytest.fixture(params=["sqlite", "sqlite with much data", "mongo"])
+async def tenant(
+    request: pytest.FixtureRequest, tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[TenantStore]:
     """The default tenant of an empty store."""
-    sqlite = request.param == "sqlite"
-    store = make_store(f"sqlite:///{tmp_path}/agreement.db" if sqlite else request.getfixturevalue("mongo_url"))
+    url = request.getfixturevalue("mongo_url") if request.param == "mongo" else f"sqlite:///{tmp_path}/agreement.db"
+    if request.param == "sqlite with much data":
+        monkeypatch.setattr(broker.stores.sqlite.query, "FEW", 2)  # it then plans as it does for thousands of entities
+    store = make_store(url)
     await store.open()
     yield await store.tenant()
     await store.close()
