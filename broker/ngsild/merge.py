@@ -149,15 +149,12 @@ def replace(entity: Entity, fragment: Fragment, at: str) -> Outcome:
 def partial_update(entity: Entity, attribute: Iri, fragment: Instance, at: str) -> Outcome:
     """5.6.4: change the given members of one instance (its datasetId chooses which), leave the others.
 
+    A value of NGSI-LD Null deletes the instance, as ETSI's conformance tests have it (5.5.8).
     `fragment` may have the type '' (not given). Raises ResourceNotFound when there is no such instance, BadRequestData
     when the attribute would change its type.
     """
     if attribute == SCOPE:
         raise BadRequestData("'scope' is not an attribute that can be partially updated; update the entity instead.")
-    if is_null(fragment):
-        raise BadRequestData(
-            f"Attribute '{attribute}': a partial update cannot delete it; delete the attribute instead."
-        )
     work = _Work(entity, at)
     dataset = fragment.get("datasetId", "")
     held = work.expect(attribute, dataset)
@@ -166,7 +163,10 @@ def partial_update(entity: Entity, attribute: Iri, fragment: Instance, at: str) 
             f"Attribute '{attribute}' is a {held['type']} and cannot become a {fragment['type']}; "
             "replace the attribute to change its type."
         )
-    work.place(attribute, dataset, patch_instance(held, fragment, at))
+    if is_null(fragment):
+        work.remove(attribute, dataset)
+    else:
+        work.place(attribute, dataset, patch_instance(held, fragment, at))
     return work.outcome()
 
 

@@ -125,6 +125,9 @@ def parse_attribute(
     reader.partial = not whole
     if type(document) is list:
         raise BadRequestData(f"Attribute '{name}': one instance must be given, got a list.")
+    if type(document) is dict and "@context" in document:
+        # Here, the top of the document is the attribute.
+        document = {member: value for member, value in document.items() if member != "@context"}
     return reader.instance(name, document, 1)
 
 
@@ -307,7 +310,7 @@ def _is_reified(value: Any) -> bool:
     kind = value.get("type")
     if kind is not None:
         return type(kind) is str and kind in VALUE_MEMBER
-    return not VALUE_MEMBERS.isdisjoint(value) or ("@type" in value and value["@type"] in VALUE_MEMBER)
+    return not VALUE_MEMBERS.isdisjoint(value) or _keyword_type(value) is not None
 
 
 def _keyword_type(body: dict[str, Any]) -> str | None:

@@ -142,18 +142,25 @@ def test_partial_update_changes_the_members_given() -> None:
     )
 
 
-def test_partial_update_cannot_change_a_type_or_delete_or_invent() -> None:
+def test_partial_update_cannot_change_a_type_or_invent() -> None:
     before = entity(a=prop(25))
     with pytest.raises(BadRequestData, match="is a Property and cannot become a Relationship"):
         partial_update(before, A, parse_attribute("a", {"object": "urn:x:1"}, CORE), T1)
-    with pytest.raises(BadRequestData, match="cannot delete"):
-        partial_update(before, A, parse_attribute("a", {"value": NULL}, CORE), T1)
     with pytest.raises(ResourceNotFound, match="has no attribute"):
         partial_update(before, B, parse_attribute("b", {"value": 1}, CORE), T1)
     with pytest.raises(ResourceNotFound, match="has no instance 'urn:d:1'"):
         partial_update(before, A, parse_attribute("a", {"value": 1, "datasetId": "urn:d:1"}, CORE), T1)
     with pytest.raises(BadRequestData, match="'scope'"):
         partial_update(before, SCOPE, parse_attribute("scope", {"value": 1}, CORE), T1)
+
+
+def test_partial_update_with_null_deletes_the_instance() -> None:
+    before = entity(a=[prop(1), prop(2, datasetId="urn:d:1")])
+    assert shown(partial_update(before, A, parse_attribute("a", prop(NULL), CORE), T1)) == {
+        "a": prop(2, datasetId="urn:d:1")
+    }
+    gone = partial_update(before, A, parse_attribute("a", prop(NULL, datasetId="urn:d:1"), CORE), T1)
+    assert shown(gone) == {"a": prop(1)}
 
 
 def test_merge_goes_into_values_and_attributes_of_attributes() -> None:

@@ -293,6 +293,7 @@ def test_a_fragment_says_what_is_to_be_removed() -> None:
 def test_a_fragment_of_one_attribute_may_leave_out_type_and_value() -> None:
     assert parse_attribute("a", {"unitCode": "CEL"}, CORE) == {"type": "", "unitCode": "CEL"}
     assert parse_attribute("a", {"value": 5}, CORE) == {"type": "Property", "value": 5}
+    assert parse_attribute("a", {"value": 5, "@context": "https://x.example"}, CORE)["value"] == 5
     assert parse_attribute("a", 5, CORE) == {"type": "Property", "value": 5}
     with pytest.raises(BadRequestData, match="must have 'value'"):
         parse_attribute("a", {"type": "Property", "unitCode": "CEL"}, CORE, whole=True)
