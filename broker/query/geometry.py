@@ -27,16 +27,18 @@ Box = tuple[float, float, float, float]
 
 
 def position_of(geometry: Any) -> Position | None:
-    """The position of a GeoJSON Point, or None when it is something else."""
+    """The position of a GeoJSON Point on the earth, or None when it is something else."""
     if isinstance(geometry, dict) and geometry.get("type") == "Point":
         coordinates = geometry.get("coordinates")
         if isinstance(coordinates, list) and len(coordinates) in (2, 3) and all(map(_is_number, coordinates)):
-            return coordinates[0], coordinates[1]
+            longitude, latitude = coordinates[:2]
+            if -180 <= longitude <= 180 and -90 <= latitude <= 90:
+                return longitude, latitude
     return None
 
 
 def shape_of(geometry: Any) -> BaseGeometry | None:
-    """The shapely geometry of a GeoJSON geometry, cached by its text; None when it is not a valid one."""
+    """The shapely geometry of a GeoJSON geometry, cached by its text; None when it is not a valid one on the earth."""
     if not isinstance(geometry, dict):
         return None
     return _shape(orjson.dumps(geometry, option=orjson.OPT_SORT_KEYS))
@@ -53,7 +55,8 @@ def _shape(text: bytes) -> BaseGeometry | None:
         return None
     if shape is None or shape.is_empty or not shape.is_valid:
         return None
-    return shape
+    west, south, east, north = shape.bounds
+    return shape if west >= -180 and south >= -90 and east <= 180 and north <= 90 else None
 
 
 def _is_number(value: Any) -> bool:

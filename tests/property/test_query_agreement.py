@@ -90,7 +90,14 @@ lines = st.fixed_dictionaries(
 )
 geometries = points | areas | lines
 broken_geometries = st.sampled_from(
-    [{"type": "Point"}, {"type": "Point", "coordinates": []}, {"type": "LineString", "coordinates": [[17, 62]]}, 5, "x"]
+    [
+        {"type": "Point"},
+        {"type": "Point", "coordinates": [377, 62]},
+        {"type": "Point", "coordinates": []},
+        {"type": "LineString", "coordinates": [[17, 62]]},
+        5,
+        "x",
+    ]
 )
 
 languages = st.dictionaries(

@@ -55,6 +55,8 @@ def test_distances_cross_the_antimeridian() -> None:
         {"type": "Point", "coordinates": []},
         {"type": "Point", "coordinates": [True, 1]},
         {"type": "Point", "coordinates": ["1", 2]},
+        {"type": "Point", "coordinates": [377, 62]},
+        {"type": "LineString", "coordinates": [[0, 0], [0, 91]]},
         {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [1, 0], [0, 1], [0, 0]]]},
         {"type": "LineString", "coordinates": [[0, 0]]},
         {"type": "Circle", "coordinates": [0, 0]},
