@@ -71,6 +71,8 @@ class MqttIntake:
         self._log = _log.bind(mqtt=self.name)
         group = f"$share/{settings.share}/" if settings.share else ""
         self._filters = tuple(group + topic for topic in settings.topics)
+        self.ready = asyncio.Event()
+        """Set while the connection stands and at least one subscription is granted."""
         self._room = asyncio.Event()
         self._room.set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -115,6 +117,7 @@ class MqttIntake:
             session_expiry_seconds=self._settings.session_expiry_seconds,
             keepalive_seconds=self._settings.keepalive_seconds,
             gate=self._room,
+            ready=self.ready,
             take=self._take,
         )
         try:

@@ -57,7 +57,11 @@ class Publication:
 
 
 class Connection:
-    """A connection from CONNECT to its loss. `take` is called with every message, from the event loop, in order."""
+    """A connection from CONNECT to its loss. `take` is called with every message, from the event loop, in order.
+
+    Nothing is read while `gate` is cleared; `ready` is set here while the connection stands and the broker has answered the
+    subscription.
+    """
 
     def __init__(
         self,
@@ -68,12 +72,14 @@ class Connection:
         session_expiry_seconds: int,
         keepalive_seconds: int,
         gate: asyncio.Event,
+        ready: asyncio.Event,
         take: Callable[[Publication], None],
     ) -> None:
         self.lost = asyncio.Event()
         self.session_present = False
         self._address = address
         self._keepalive = keepalive_seconds
+        self._ready = ready
         self._take = take
         self._unacknowledged: deque[Publication] = deque()
         self._flushing = False
@@ -129,7 +135,7 @@ class Connection:
         self._flush()
         with contextlib.suppress(OSError):
             await self._client.disconnect()
-        self.lost.set()
+        self._on_disconnect()
 
     def flush_soon(self) -> None:
         """Acknowledge what is done by the end of this turn of the loop: one write for all that one commit made durable."""
@@ -161,8 +167,11 @@ class Connection:
         refused = [each for each, code in zip(self._filters, granted, strict=False) if code >= _REFUSED]
         if refused:
             _log.error("mqtt_subscription_refused", host=self._address.host, filters=refused)
+        if len(refused) < len(granted):
+            self._ready.set()
 
     def _on_disconnect(self, *_: Any) -> None:
+        self._ready.clear()
         self.lost.set()
 
 
