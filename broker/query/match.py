@@ -40,10 +40,10 @@ Others
     | id_pattern       | is found in the id (not anchored)                                                              |
     | types            | HasType: among the entity's types                                                              |
     | attributes       | has at least one of them, with any instance                                                    |
-    | datasets         | no condition: which instances are shown (5.7.2.4), which is projection and the caller's         |
+    | datasets         | no condition: which instances are shown (5.7.2.4), which is projection and the caller's        |
     | scope            | any of the entity's scopes matches; '+' one level, '#' (last) any number, also none; '/#' any  |
     |                  | scope; leading and trailing '/' do not count; case-sensitive                                   |
-    | geo              | any instance of the geoproperty that is a GeoProperty with a valid geometry (RFC 7946, in   |
+    | geo              | any instance of the geoproperty that is a GeoProperty with a valid geometry (RFC 7946, in      |
     |                  | [-180, 180] and [-90, 90] degrees, without self-intersection); none: no match,                 |
     |                  | disjoint included. near: shortest distance along the earth's surface, <= max_distance and      |
     |                  | > min_distance. Others: planar in longitude and latitude (OGC), edges straight; within,        |
