@@ -12,12 +12,14 @@ before that when it is the object of a relationship (which q never orders). The 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, Final
 
-from broker.ngsild.model import Entity, Iri
+from broker.ngsild.model import Entity, Instance, Iri
 from broker.query import cells
 from broker.query.ast import Path
-from broker.query.geometry import bounds
+from broker.query.geometry import Box, bounds
 from broker.query.targets import targets
 from broker.query.values import Comparable, comparable
 
@@ -26,25 +28,36 @@ STRING_CHARACTERS: Final = 512
 
 _INT64: Final = 1 << 63
 
+PLACES_CACHED: Final = 8192
+"""Boxes whose squares are kept, count: most things stay where they are."""
+
 IndexFields = dict[str, list[Any]]
 
+ALL: Final = ("types", "names", "values", "scopes", "cells")
 
-def index_fields(entity: Entity) -> IndexFields:
-    """The indexed fields of an entity's document; those that would be empty are left out."""
+
+def index_fields(entity: Entity, fields: tuple[str, ...] = ALL) -> IndexFields:
+    """The indexed fields of an entity's document, or some of them; those that would be empty are left out."""
+    made = {field: _MAKERS[field](entity) for field in fields}
+    return {field: entries for field, entries in made.items() if entries}
+
+
+def touched_fields(entity: Entity, touched: frozenset[Iri] | None) -> tuple[str, ...]:
+    """The fields that may differ after a change of the attributes `touched` (None: of anything).
+
+    Squares of what was a place and is none any more may stay behind: the matcher has the last word on places anyway.
+    """
+    if touched is None:
+        return ALL
     attributes = entity["attrs"]
-    fields: IndexFields = {
-        "types": entity["type"],
-        "names": [name for name, instances in attributes.items() if instances],
-        "values": [entry for name in attributes for entry in _values(name, entity)],
-        "scopes": sorted({name for scope in entity.get("scope", ()) for name in _scope_names(scope)}),
-        "cells": _cells(entity),
-    }
-    return {name: entries for name, entries in fields.items() if entries}
+    moved = any(_is_place(instance) for name in touched for instance in attributes.get(name, ()))
+    return ("names", "values", "cells") if moved else ("names", "values")
 
 
 def value_name(attribute: Iri, kind: str, *, related: bool = False) -> str:
     """The `n` of an attribute's scalars of a kind."""
-    return f"{'>' if related else ''}{'@' if kind == 'instant' else ''}{attribute}"
+    name = "@" + attribute if kind == "instant" else attribute
+    return ">" + name if related else name
 
 
 def value_key(value: Comparable) -> tuple[Any, bool]:
@@ -74,7 +87,27 @@ def _double(number: float) -> float:
         return float("inf") if number > 0 else float("-inf")
 
 
-def _values(attribute: Iri, entity: Entity) -> list[dict[str, Any]]:
+def _names(entity: Entity) -> list[str]:
+    return [name for name, instances in entity["attrs"].items() if instances]
+
+
+def _values(entity: Entity) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = []
+    for attribute, instances in entity["attrs"].items():
+        # Nearly every attribute is one instance with one scalar: the short way.
+        if len(instances) == 1 and instances[0]["type"] == "Property":
+            value = instances[0].get("value")
+            if not isinstance(value, (list, dict)):
+                found = comparable(value)
+                if found is not None:
+                    entries.append({"n": value_name(attribute, found[0]), "v": value_key(found)[0]})
+                continue
+        entries += _bag(attribute, entity)
+    return entries
+
+
+def _bag(attribute: Iri, entity: Entity) -> Iterable[dict[str, Any]]:
+    """One entry for each different scalar of an attribute."""
     entries: dict[tuple[str, str, Any], dict[str, Any]] = {}
     for scalars, related in targets(Path(attribute), entity):
         for scalar in scalars:
@@ -82,7 +115,11 @@ def _values(attribute: Iri, entity: Entity) -> list[dict[str, Any]]:
             if found is not None:
                 name, (key, _) = value_name(attribute, found[0], related=related), value_key(found)
                 entries[name, found[0], key] = {"n": name, "v": key}
-    return list(entries.values())
+    return entries.values()
+
+
+def _scopes(entity: Entity) -> list[str]:
+    return sorted({name for scope in entity.get("scope", ()) for name in _scope_names(scope)})
 
 
 def _scope_names(scope: str) -> list[str]:
@@ -91,11 +128,27 @@ def _scope_names(scope: str) -> list[str]:
 
 
 def _cells(entity: Entity) -> list[str]:
-    names: list[str] = []
+    names: set[str] = set()
     for attribute, instances in entity["attrs"].items():
-        squares: set[str] = set()
         for instance in instances:
-            if instance["type"] == "GeoProperty" and (box := bounds(instance.get("value"))) is not None:
-                squares |= cells.stored(box)
-        names += cell_names(attribute, sorted(squares))
-    return names
+            if _is_place(instance) and (box := bounds(instance.get("value"))) is not None:
+                names.update(_stored_names(attribute, box))
+    return sorted(names)
+
+
+@lru_cache(PLACES_CACHED)
+def _stored_names(geoproperty: Iri, box: Box) -> list[str]:
+    return cell_names(geoproperty, cells.stored(box))
+
+
+def _is_place(instance: Instance) -> bool:
+    return instance["type"] == "GeoProperty"
+
+
+_MAKERS: Final[dict[str, Callable[[Entity], list[Any]]]] = {
+    "types": lambda entity: entity["type"],
+    "names": _names,
+    "values": _values,
+    "scopes": _scopes,
+    "cells": _cells,
+}

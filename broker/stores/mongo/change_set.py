@@ -13,9 +13,9 @@ from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 
+from broker.query.mongo_fields import touched_fields
 from broker.stores.base import ChangeSet, Conflict, EntityWrite, RecordWrite, UplinkUpdate, changed_kinds
 from broker.stores.mongo.documents import (
-    ENTITY_FIELDS,
     Document,
     entity_document,
     history_document,
@@ -79,11 +79,13 @@ class Plan:
         if write.entity is None:
             self._entities.delete(where, write.expected)
             return
-        document = entity_document(write.entity, write.version)
         if write.expected == 0:
+            document = entity_document(write.entity, write.version)
             self._entities.insert({"_id": write.id, "created": write.version, **document})
             return
-        gone = {name: "" for name in ENTITY_FIELDS if name not in document}
+        fields = touched_fields(write.entity, write.touched)
+        document = entity_document(write.entity, write.version, fields)
+        gone = {name: "" for name in fields if name not in document}
         self._entities.update(UpdateOne(where, {"$set": document, "$unset": gone} if gone else {"$set": document}))
 
     def _add_record(self, write: RecordWrite) -> None:

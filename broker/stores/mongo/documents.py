@@ -10,18 +10,15 @@ from typing import Any
 
 from broker.jsonio import dumps, loads
 from broker.ngsild.model import Entity
-from broker.query.mongo_fields import index_fields
+from broker.query.mongo_fields import ALL, index_fields
 from broker.stores.base import HistoryRow, OutboxRow, Record, RecordKind, RecordWrite, StoredEntity, UplinkRow
 
 Document = dict[str, Any]
 
-ENTITY_FIELDS = ("types", "names", "values", "scopes", "cells")
-"""The indexed fields of an entity, absent where there is nothing to index."""
 
-
-def entity_document(entity: Entity, version: int) -> Document:
-    """The document of an entity, without its id and its `created`."""
-    return {"version": version, **index_fields(entity), "doc": _text(entity)}
+def entity_document(entity: Entity, version: int, fields: tuple[str, ...] = ALL) -> Document:
+    """The document of an entity, without its id and its `created`, and with these of the indexed fields."""
+    return {"version": version, **index_fields(entity, fields), "doc": _text(entity)}
 
 
 def entity_from(document: Document) -> StoredEntity:
