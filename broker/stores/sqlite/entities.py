@@ -160,20 +160,20 @@ def _index(
     new = after["attrs"] if after is not None else {}
     attributes: Iterable[Iri] = touched if touched is not None else old.keys() | new.keys()
     if touched is None:
-        for table, was, now in (
+        for table, texts, next_texts in (
             ("entity_type", types_of(before), types_of(after)),
             ("entity_scope", scopes_of(before), scopes_of(after)),
         ):
-            if was != now:
+            if texts != next_texts:
                 number = names.number if table == "entity_type" else str
-                rows.replace(table, {(number(text), n) for text in was}, {(number(text), n) for text in now})
+                rows.replace(table, {(number(text), n) for text in texts}, {(number(text), n) for text in next_texts})
     for attribute in attributes:
-        was_there, is_there = bool(old.get(attribute)), bool(new.get(attribute))
-        if not was_there and not is_there:
+        was, now = old.get(attribute), new.get(attribute)
+        if was is now or not (was or now):
             continue
         name = names.number(attribute)
-        if was_there != is_there:
-            rows.replace("attribute", {(name, n)} if was_there else set(), {(name, n)} if is_there else set())
+        if not was or not now:
+            rows.replace("attribute", {(name, n)} if was else set(), {(name, n)} if now else set())
         values_before, values_after = value_rows(before, attribute), value_rows(after, attribute)
         if values_before != values_after:
             rows.replace(

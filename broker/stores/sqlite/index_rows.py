@@ -14,6 +14,9 @@ from broker.query.values import comparable
 ValueRow = tuple[int, Any]
 """Kind and key."""
 
+MOST = 1 << 63
+"""SQLite's integers are below this, and not below its negative."""
+
 MOST_VALUES = 64
 """Rows that one attribute of one entity may have; with more values it is left to the matcher (one row ANYTHING)."""
 
@@ -26,6 +29,11 @@ def value_rows(entity: Entity | None, attribute: Iri) -> frozenset[ValueRow]:
     if not instances:
         return frozenset()
     assert entity is not None
+    if len(instances) == 1:
+        instance = instances[0]
+        value = instance.get("value")
+        if instance["type"] == "Property" and (type(value) is float or (type(value) is int and -MOST <= value < MOST)):
+            return frozenset(((NUMBER, value),))  # what sensors write, without the general way's cost
     rows: set[ValueRow] = set()
     for scalars, related in targets(Path(attribute), entity):
         for scalar in scalars:
@@ -37,8 +45,8 @@ def value_rows(entity: Entity | None, attribute: Iri) -> frozenset[ValueRow]:
                 if compared[0] != "string":
                     return UNINDEXED
                 kind = REFERENCE
-            if kind == NUMBER and isinstance(key, int) and not -(1 << 63) <= key < 1 << 63:
-                return UNINDEXED  # SQLite's integers have 64 bits with a sign
+            if kind == NUMBER and isinstance(key, int) and not -MOST <= key < MOST:
+                return UNINDEXED
             rows.add((kind, key[:LONGEST_TEXT] if isinstance(key, str) else key))
         if len(rows) > MOST_VALUES:
             return UNINDEXED
@@ -47,11 +55,12 @@ def value_rows(entity: Entity | None, attribute: Iri) -> frozenset[ValueRow]:
 
 def box_of(entity: Entity | None, attribute: Iri) -> Box | None:
     """The box around all geometries that the entity has under an attribute."""
-    if entity is None:
+    instances = entity["attrs"].get(attribute) if entity is not None else None
+    if not instances:
         return None
     boxes = [
         box
-        for instance in entity["attrs"].get(attribute, ())
+        for instance in instances
         if instance["type"] == "GeoProperty" and (box := bounds(instance.get("value"))) is not None
     ]
     if not boxes:

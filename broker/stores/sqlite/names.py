@@ -22,14 +22,16 @@ class Names:
         """The number of `text`, given now if it has none."""
         number = self._known.get(text) or self._new.get(text)
         if number is None:
-            row = self._connection.execute("SELECT n FROM name WHERE text = ?", (text,)).fetchone()
-            if row is not None:
-                number = int(row[0])
-                self._known.put(text, number)
-            else:
-                number = self._connection.execute("INSERT INTO name (text) VALUES (?)", (text,)).lastrowid
+            statement = "INSERT INTO name (text) VALUES (?) ON CONFLICT DO NOTHING"
+            added = self._connection.execute(statement, (text,))
+            if added.rowcount:
+                number = added.lastrowid
                 assert number is not None
                 self._new[text] = number
+            else:
+                number = number_of(self._connection, text)
+                assert number is not None
+                self._known.put(text, number)
         return number
 
     def number_or_none(self, text: str | None) -> int | None:

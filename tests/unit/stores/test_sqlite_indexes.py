@@ -1,0 +1,117 @@
+"""Every filter is served by an index: SQLite explains its plan, and no step walks a whole table."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from broker.query.ast import AnyType, Comparison, EntityQuery, Exists, GeoQuery, HasType, Q, Range, ScopeIs
+from broker.query.ast import Path as QPath
+from broker.stores.base import TenantStore
+from broker.stores.sqlite.query import plan
+from tests.support.stores import entities_of, entity, iri, make_store, prop
+
+ROOM = HasType(iri("Room"))
+CENTRE = {"type": "Point", "coordinates": [20.0, 63.0]}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("indexes") / "knutpunkt.db"
+
+
+@pytest.fixture
+async def tenant(path: Path) -> AsyncIterator[TenantStore]:
+    store = make_store(f"sqlite:///{path}")
+    await store.open()
+    tenant = await store.tenant()
+    if not (await tenant.query(EntityQuery(limit=1))).entities:
+        await tenant.commit(
+            entities_of(
+                *(
+                    entity(
+                        f"urn:e:{n}",
+                        "Room" if n % 2 else "Bin",
+                        scope=[f"/umea/{n % 7}"],
+                        location=(20 + n / 10_000, 63),
+                        temperature=n,
+                        name=f"room {n}",
+                        attrs={iri("rare"): [prop(True)]} if n % 1000 == 0 else None,
+                    )
+                    for n in range(5000)
+                )
+            )
+        )
+    yield tenant
+    await store.close()
+
+
+def compare(name: str, operator: str, *values: object) -> Q:
+    return Comparison(QPath(iri(name)), operator, values)  # type: ignore[arg-type]
+
+
+def explained(path: Path, query: EntityQuery) -> list[str]:
+    connection = sqlite3.connect(path)
+    try:
+        made = plan(connection, query)
+        return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {made.bodies}", made.params)]
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (EntityQuery(ids=("urn:e:5", "urn:e:7")), "entity USING COVERING INDEX sqlite_autoindex_entity_1 (id=?)"),
+        (EntityQuery(types=ROOM), "entity_type USING PRIMARY KEY (type=?)"),
+        (EntityQuery(attributes=(iri("rare"),)), "attribute USING PRIMARY KEY (name=?)"),
+        (EntityQuery(q=Exists(QPath(iri("rare")))), "attribute USING PRIMARY KEY (name=?)"),
+        (EntityQuery(q=compare("temperature", "==", 7)), "value USING PRIMARY KEY (name=? AND kind=? AND v=?)"),
+        (EntityQuery(q=compare("temperature", ">", 4000)), "value USING PRIMARY KEY (name=? AND kind=? AND v>?)"),
+        (
+            EntityQuery(q=compare("temperature", "==", Range(5, 9))),
+            "value USING PRIMARY KEY (name=? AND kind=? AND v>? AND v<?)",
+        ),
+        (EntityQuery(q=compare("name", "==", "room 7")), "value USING PRIMARY KEY (name=? AND kind=? AND v=?)"),
+        (EntityQuery(scope=ScopeIs(("umea", "3"))), "entity_scope USING PRIMARY KEY (scope=?)"),
+        (EntityQuery(scope=ScopeIs(("umea", "3", "#"))), "entity_scope USING PRIMARY KEY (scope>? AND scope<?)"),
+        (EntityQuery(geo=GeoQuery("near", CENTRE, max_distance=500)), "box VIRTUAL TABLE INDEX"),
+        (
+            EntityQuery(types=ROOM, q=compare("temperature", "==", 7)),
+            "value USING PRIMARY KEY (name=? AND kind=? AND v=?)",
+        ),
+        (EntityQuery(types=ROOM, geo=GeoQuery("near", CENTRE, max_distance=500)), "box VIRTUAL TABLE INDEX"),
+    ],
+)
+async def test_a_filter_is_served_by_its_index(tenant: TenantStore, path: Path, query: EntityQuery, index: str) -> None:
+    steps = explained(path, query)
+    assert any(index in step for step in steps), steps
+    assert not any(step.startswith("SCAN") and "VIRTUAL TABLE INDEX" not in step for step in steps), steps
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        EntityQuery(types=ROOM),
+        EntityQuery(types=ROOM, q=compare("temperature", ">", 0)),
+        EntityQuery(q=compare("temperature", ">", 0)),
+        EntityQuery(types=AnyType((ROOM, HasType(iri("Bin"))))),
+        EntityQuery(types=ROOM, geo=GeoQuery("near", CENTRE, max_distance=1_000_000)),
+    ],
+)
+async def test_a_page_of_a_large_answer_is_met_in_order_without_sorting(
+    tenant: TenantStore, path: Path, query: EntityQuery
+) -> None:
+    steps = explained(path, query)
+    assert not any("TEMP B-TREE" in step for step in steps), steps
+
+
+async def test_history_of_an_attribute_is_read_in_the_order_of_its_index(tenant: TenantStore, path: Path) -> None:
+    connection = sqlite3.connect(path)
+    statement = "SELECT row FROM history WHERE entity = 1 AND name = 2 AND observed_at >= 0 ORDER BY observed_at, version LIMIT 5"
+    steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+    connection.close()
+    assert len(steps) == 1 and "history_order" in steps[0]
