@@ -72,9 +72,10 @@ async def test_an_uplink_that_is_not_committed_is_delivered_again_after_reconnec
     intake.failure = StoreUnavailable("The store is away.")
     await publish(mosquitto, [uplink(1)])
     # Stopped hard, as by a crash: nothing was committed, so nothing may have been acknowledged.
-    task = asyncio.create_task(MqttIntake(settings, intake, Clock(), LIMITS).run())
-    attempts = intake.attempts
-    await intake.until(lambda: intake.attempts > attempts)
+    adapter = MqttIntake(settings, intake, Clock(), LIMITS)
+    task = asyncio.create_task(adapter.run())
+    await adapter.ready.wait()
+    await intake.until(lambda: intake.attempts > 0)
     task.cancel()
     await asyncio.sleep(0)
     task.cancel()
