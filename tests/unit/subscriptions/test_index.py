@@ -1,0 +1,218 @@
+"""Which subscriptions a change triggers (ETSI GS CIM 009 v1.9.1, 5.2.12, 5.8.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.clock import SECOND, iso
+from broker.ngsild.change import AttributeTrigger, EntityChange
+from broker.ngsild.model import Entity
+from broker.stores.base import Record
+from broker.subscriptions.index import SubscriptionIndex
+from tests.unit.subscriptions.support import NOW, created, deleted, entity, parsed, record, updated
+
+ROOM = entity(temperature=21, co2=400)
+WARMER = updated(ROOM, temperature="attributeUpdated")
+
+
+def matched(change: EntityChange, now: int = NOW, **members: Any) -> bool:
+    return SubscriptionIndex([record("urn:x:1", **members)]).match(change, now) == ["urn:x:1"]
+
+
+@pytest.mark.parametrize(
+    ("entities", "expected"),
+    [
+        ([{"type": "Room"}], True),
+        ([{"type": "Hall"}], False),
+        ([{"type": "*"}], True),
+        ([{"type": "Hall"}, {"type": "Room"}], True),
+        ([{"type": "Hall,Room"}], True),
+        ([{"type": "(Hall;Room)"}], False),
+        ([{"type": "Room", "id": "urn:x:Room:1"}], True),
+        ([{"type": "Room", "id": "urn:x:Room:2"}], False),
+        ([{"type": "Hall", "id": "urn:x:Room:1"}], False),
+        ([{"type": "Room", "id": ["urn:x:Room:2", "urn:x:Room:1"]}], True),
+        ([{"type": "Room", "idPattern": "Room:1$"}], True),
+        ([{"type": "Room", "idPattern": "Room:2$"}], False),
+        ([{"type": "Room", "id": "urn:x:Room:1", "idPattern": "no"}], True),
+    ],
+)
+def test_entities_are_selected_by_type_id_and_pattern(entities: list[dict[str, Any]], expected: bool) -> None:
+    assert matched(WARMER, entities=entities) is expected
+
+
+def test_all_of_several_types_must_be_there_where_they_are_joined() -> None:
+    both = updated(entity(["Room", "Office"], temperature=1), temperature="attributeUpdated")
+    assert matched(both, entities=[{"type": "(Office;Room)"}])
+    assert not matched(both, entities=[{"type": "(Office;Hall)"}])
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"watchedAttributes": ["temperature"]}, True),
+        ({"watchedAttributes": ["co2"]}, False),
+        ({"watchedAttributes": ["co2", "temperature"]}, True),
+        ({"watchedAttributes": ["temperature"], "entities": None}, True),
+        ({"q": "temperature>20"}, True),
+        ({"q": "temperature>21"}, False),
+        ({"scopeQ": "/a"}, False),
+        ({"isActive": False}, False),
+        ({"notificationTrigger": ["attributeCreated"]}, False),
+        ({"notificationTrigger": ["entityUpdated"]}, True),
+    ],
+)
+def test_attributes_conditions_and_triggers_decide(members: dict[str, Any], expected: bool) -> None:
+    assert matched(WARMER, **members) is expected
+
+
+def test_an_expired_one_matches_no_more() -> None:
+    assert matched(WARMER, NOW, expiresAt=iso(NOW + SECOND))
+    assert not matched(WARMER, NOW + SECOND, expiresAt=iso(NOW + SECOND))
+
+
+TRIGGERS = [
+    "attributeCreated",
+    "attributeUpdated",
+    "attributeDeleted",
+    "entityCreated",
+    "entityUpdated",
+    "entityDeleted",
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "triggers"),
+    [
+        (created(ROOM), {None, "attributeCreated", "entityCreated", "entityUpdated"}),
+        (WARMER, {None, "attributeUpdated", "entityUpdated"}),
+        (updated(ROOM, temperature="attributeCreated"), {None, "attributeCreated", "entityUpdated"}),
+        (updated(entity(co2=1), temperature="attributeDeleted"), {"attributeDeleted", "entityUpdated"}),
+        (deleted(ROOM), {"entityDeleted"}),
+    ],
+)
+@pytest.mark.parametrize("watched", [None, ["temperature"]])
+def test_each_kind_of_change_has_its_triggers(
+    change: EntityChange, triggers: set[str | None], watched: list[str] | None
+) -> None:
+    found = {
+        trigger
+        for trigger in [None, *TRIGGERS]
+        if matched(change, watchedAttributes=watched, notificationTrigger=[trigger] if trigger else None)
+    }
+    assert found == triggers
+
+
+def test_only_watched_attributes_count_at_creation_and_deletion() -> None:
+    for change, trigger in ((created(ROOM), "entityCreated"), (deleted(ROOM), "entityDeleted")):
+        assert not matched(change, watchedAttributes=["humidity"], notificationTrigger=[trigger])
+
+
+def test_an_entity_without_attributes_is_noticed_too() -> None:
+    bare = entity()
+    assert matched(created(bare), notificationTrigger=["entityCreated"])
+    assert matched(deleted(bare), notificationTrigger=["entityDeleted"])
+    assert not matched(created(bare))
+
+
+def test_what_is_put_counts_and_what_is_removed_does_not() -> None:
+    index = SubscriptionIndex([record("urn:x:2"), record("urn:x:1")])
+    assert index.match(WARMER, NOW) == ["urn:x:1", "urn:x:2"]
+    index.put(record("urn:x:1", entities=[{"type": "Hall"}]))
+    assert index.match(WARMER, NOW) == ["urn:x:2"]
+    index.remove("urn:x:2")
+    index.remove("urn:x:2")
+    assert index.match(WARMER, NOW) == []
+    index.replace([record("urn:x:3")])
+    assert index.match(WARMER, NOW) == ["urn:x:3"]
+    assert len(index) == 1
+
+
+def test_one_that_cannot_be_read_does_not_keep_the_others_from_working() -> None:
+    broken = Record("subscription", "urn:x:0", {**parsed(), "document": {"type": "Subscription", "future": 1}}, 1)
+    assert SubscriptionIndex([broken, record("urn:x:1")]).match(WARMER, NOW) == ["urn:x:1"]
+
+
+def test_subscriptions_of_other_types_ids_and_attributes_are_not_even_looked_at() -> None:
+    index = SubscriptionIndex(
+        [
+            *(record(f"urn:x:t{n}", entities=[{"type": f"Kind{n}"}], q="temperature>0") for n in range(300)),
+            *(record(f"urn:x:i{n}", entities=[{"type": "Room", "id": f"urn:x:Room:{n + 2}"}]) for n in range(300)),
+            *(record(f"urn:x:a{n}", watchedAttributes=[f"attribute{n}"]) for n in range(300)),
+            record("urn:x:match"),
+        ]
+    )
+    tested: list[str] = []
+
+    def noting(name: str) -> Callable[[Entity], bool]:
+        def matches(_: Entity) -> bool:
+            tested.append(name)
+            return True
+
+        return matches
+
+    for bucket in index._buckets.values():
+        for name, subscription in bucket.items():
+            for selector in subscription.selectors:
+                object.__setattr__(selector, "matches", noting(name))
+    assert index.match(WARMER, NOW) == ["urn:x:match"]
+    assert tested == ["urn:x:match"]
+
+
+kinds = st.sampled_from(["A", "B", "C"])
+names = st.sampled_from(["a", "b", "c"])
+selectors = st.fixed_dictionaries(
+    {"type": st.sampled_from(["A", "B", "A,B", "(A;B)", "(A;B),C", "*"])},
+    optional={"id": st.sampled_from(["urn:x:1", "urn:x:2"]), "idPattern": st.sampled_from(["1$", "2$"])},
+)
+subscriptions = st.fixed_dictionaries(
+    {"entities": st.lists(selectors, min_size=1, max_size=2)},
+    optional={
+        "watchedAttributes": st.lists(names, min_size=1, max_size=2),
+        "notificationTrigger": st.lists(st.sampled_from(TRIGGERS), min_size=1, max_size=2),
+        "q": st.sampled_from(["a>1", "b"]),
+    },
+)
+entities = st.builds(
+    lambda types, entity_id, values: entity(types, entity_id, **values),
+    st.lists(kinds, min_size=1, max_size=2, unique=True),
+    st.sampled_from(["urn:x:1", "urn:x:2"]),
+    st.dictionaries(names, st.integers(0, 3), min_size=1),
+)
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> EntityChange:
+    one = draw(entities)
+    how = draw(st.sampled_from(["created", "deleted", "updated"]))
+    if how != "updated":
+        return created(one) if how == "created" else deleted(one)
+    triggers: list[AttributeTrigger] = ["attributeCreated", "attributeUpdated", "attributeDeleted"]
+    return updated(one, **draw(st.dictionaries(names, st.sampled_from(triggers), min_size=1)))
+
+
+@given(st.lists(subscriptions, max_size=6), changes())
+def test_the_index_finds_what_looking_at_each_alone_finds(
+    documents: list[dict[str, Any]], change: EntityChange
+) -> None:
+    records = [record(f"urn:x:s{n}", **members) for n, members in enumerate(documents)]
+    alone = [one.id for one in records if SubscriptionIndex([one]).match(change, NOW)]
+    by_type = [
+        one.id
+        for one in records
+        # The same without the index's help: everything under one bucket.
+        if SubscriptionIndex(
+            [Record(one.kind, one.id, {**one.body, "document": _anywhere(one.body["document"])}, one.version)]
+        ).match(change, NOW)
+    ]
+    assert SubscriptionIndex(records).match(change, NOW) == alone
+    assert set(alone) <= set(by_type)
+
+
+def _anywhere(document: dict[str, Any]) -> dict[str, Any]:
+    return {**document, "entities": [{"type": "*"}]}
