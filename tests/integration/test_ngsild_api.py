@@ -1,23 +1,18 @@
-"""NGSI-LD over real HTTP, on a whole broker with a real SQLite store."""
+"""NGSI-LD entities over real HTTP, on a whole broker with a real SQLite store."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 from aiohttp.test_utils import TestServer
 from yarl import URL
 
-from broker.app import Running, serve
-from broker.config import Http, Limits, Settings, StoreSettings
 from broker.jsonld.core import CORE_URL
+from tests.support.api import FOREIGN, LD, Api, city_contexts, link, running_broker
 
-LD = "application/ld+json"
 ROOM = {
     "id": "urn:ngsi-ld:Room:214",
     "type": "Room",
@@ -26,76 +21,6 @@ ROOM = {
     "location": {"type": "GeoProperty", "value": {"type": "Point", "coordinates": [17.3, 62.39]}},
     "locatedIn": {"type": "Relationship", "object": "urn:ngsi-ld:Building:1"},
 }
-FOREIGN = {"Room": "https://city.example/Room", "warmth": "https://city.example/temperature"}
-
-
-class Api:
-    """A client of one running broker."""
-
-    def __init__(self, running: Running, session: aiohttp.ClientSession) -> None:
-        self.running = running
-        self._session = session
-        self.url = f"http://{running.host}:{running.port}"
-
-    async def ask(
-        self, method: str, path: str, document: Any = None, *, status: int | None = None, **headers: str
-    ) -> "Answer":
-        """One request; `document` is sent as JSON, or as it is when it is bytes. Headers: `Content_Type=…`."""
-        data = document if document is None or isinstance(document, bytes) else json.dumps(document).encode()
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        if data is not None:
-            named.setdefault("Content-Type", "application/json")
-        url = self.url + (path if path.startswith(("/api", "/health", "/metrics")) else "/ngsi-ld/v1" + path)
-        async with self._session.request(method, url, data=data, headers=named) as response:
-            answer = Answer(response.status, response.headers.copy(), await response.read())
-        assert status is None or answer.status == status, answer
-        return answer
-
-    async def problem(
-        self, status: int, kind: str, method: str, path: str, document: Any = None, **headers: str
-    ) -> str:
-        """Expect a ProblemDetail; its detail."""
-        answer = await self.ask(method, path, document, status=None, **headers)
-        assert answer.status == status, answer
-        assert answer.headers["Content-Type"] == "application/json"
-        assert "Link" not in answer.headers
-        body = answer.json()
-        assert body["type"].endswith(f"/{kind}"), body
-        assert body["title"] and body["status"] == status
-        detail: str = body["detail"]
-        return detail
-
-
-class Answer:
-    """A response, read."""
-
-    def __init__(self, status: int, headers: Any, body: bytes) -> None:
-        self.status, self.headers, self.body = status, headers, body
-
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    def __repr__(self) -> str:
-        return f"{self.status} {dict(self.headers)} {self.body[:1000]!r}"
-
-
-@asynccontextmanager
-async def running_broker(folder: Path, **settings: Any) -> AsyncIterator[Api]:
-    """A broker of its own on a free port."""
-    store = StoreSettings(url=f"sqlite:///{folder}/knutpunkt.db")
-    chosen = Settings(**{"http": Http(port=0), "store": store, **settings})
-    stop = asyncio.Event()
-    started: asyncio.Future[Running] = asyncio.get_running_loop().create_future()
-    async with asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(serve(chosen, stop, started=started.set_result))
-        waited: list[asyncio.Future[Any]] = [serving, started]
-        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-        if not serving.done():
-            async with aiohttp.ClientSession() as session:
-                try:
-                    yield Api(started.result(), session)
-                finally:
-                    stop.set()
 
 
 @pytest.fixture
@@ -106,25 +31,10 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
 
 @pytest.fixture
 async def contexts() -> AsyncIterator[TestServer]:
-    """A server of @contexts: /city.jsonld is there, /broken is not JSON, nothing else is there."""
-
-    async def city(_: web.Request) -> web.Response:
-        return web.json_response({"@context": FOREIGN}, content_type=LD)
-
-    async def broken(_: web.Request) -> web.Response:
-        return web.Response(text="<html>")
-
-    app = web.Application()
-    app.router.add_get("/city.jsonld", city)
-    app.router.add_get("/broken", broken)
-    server = TestServer(app)
+    server = city_contexts()
     await server.start_server()
     yield server
     await server.close()
-
-
-def link(url: Any) -> str:
-    return f'<{url}>; rel="http://www.w3.org/ns/json-ld#context"; type="application/ld+json"'
 
 
 def room(number: int, **members: Any) -> dict[str, Any]:
@@ -485,141 +395,3 @@ async def test_an_id_with_a_slash_is_found_by_its_encoded_form(api: Api) -> None
     address = URL(f"{api.url}/ngsi-ld/v1{where}", encoded=True)
     async with aiohttp.ClientSession() as session, session.get(address) as response:
         assert (await response.json())["id"] == "https://city.example/rooms/5?x=ö"
-
-
-# --- subscriptions ----------------------------------------------------------------------------------------------------
-
-SUBSCRIPTION = {
-    "type": "Subscription",
-    "entities": [{"type": "Room"}],
-    "watchedAttributes": ["temperature"],
-    "q": "temperature>25",
-    "notification": {"endpoint": {"uri": "http://127.0.0.1:9/notify", "accept": "application/json"}},
-}
-
-
-async def test_a_subscription_lives(api: Api) -> None:
-    created = await api.ask("POST", "/subscriptions", SUBSCRIPTION, status=201)
-    where = created.headers["Location"].removeprefix("/ngsi-ld/v1")
-    identity = where.rpartition("/")[2]
-    read = (await api.ask("GET", where, status=200)).json()
-    assert read["id"] == identity and read["status"] == "active" and read["isActive"] is True
-    assert {name: read[name] for name in ("entities", "watchedAttributes", "q")} == {
-        name: SUBSCRIPTION[name] for name in ("entities", "watchedAttributes", "q")
-    }
-    assert "createdAt" not in read
-    assert "createdAt" in (await api.ask("GET", f"{where}?options=sysAttrs", status=200)).json()
-
-    await api.ask("PATCH", where, {"isActive": False, "q": "urn:ngsi-ld:null"}, status=204)
-    changed = (await api.ask("GET", where, status=200)).json()
-    assert changed["status"] == "paused" and "q" not in changed
-
-    await api.ask("DELETE", where, status=204)
-    for method, document in (("GET", None), ("DELETE", None), ("PATCH", {"isActive": True})):
-        await api.problem(404, "ResourceNotFound", method, where, document)
-
-
-async def test_subscriptions_are_listed_in_pages(api: Api) -> None:
-    for number in range(3):
-        await api.ask("POST", "/subscriptions", {**SUBSCRIPTION, "id": f"urn:sub:{number}"}, status=201)
-    await api.problem(409, "AlreadyExists", "POST", "/subscriptions", {**SUBSCRIPTION, "id": "urn:sub:1"})
-    page = await api.ask("GET", "/subscriptions?limit=2&count=true", status=200)
-    assert [subscription["id"] for subscription in page.json()] == ["urn:sub:0", "urn:sub:1"]
-    assert page.headers["NGSILD-Results-Count"] == "3"
-    assert any("offset=2" in value and 'rel="next"' in value for value in page.headers.getall("Link"))
-    last = await api.ask("GET", "/subscriptions?limit=2&offset=2", status=200, Accept=LD)
-    assert [subscription["@context"] for subscription in last.json()] == [CORE_URL]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"type": "Registration"},
-        {"id": "no uri"},
-        {"entities": []},
-        {"entities": [{"id": "urn:x"}]},
-        {"q": "temperature>"},
-        {"notification": {}},
-        {"notification": {"endpoint": {"uri": "nowhere"}}},
-        {"expiresAt": "2001-01-01T00:00:00Z"},
-        {"surprise": 1},
-    ],
-)
-async def test_a_subscription_that_breaks_a_rule_is_refused(api: Api, change: dict[str, Any]) -> None:
-    await api.problem(400, "BadRequestData", "POST", "/subscriptions", {**SUBSCRIPTION, **change})
-    assert (await api.ask("GET", "/subscriptions", status=200)).json() == []
-
-
-async def test_a_subscription_is_read_in_the_readers_names(api: Api, contexts: TestServer) -> None:
-    city = str(contexts.make_url("/city.jsonld"))
-    document = {**SUBSCRIPTION, "id": "urn:sub:1", "watchedAttributes": ["warmth"], "@context": city}
-    await api.ask("POST", "/subscriptions", document, status=201, Content_Type=LD)
-    own = (await api.ask("GET", "/subscriptions/urn:sub:1", status=200, Link=link(city))).json()
-    assert own["watchedAttributes"] == ["warmth"] and own["entities"] == [{"type": "Room"}]
-    full = (await api.ask("GET", "/subscriptions/urn:sub:1", status=200)).json()
-    assert full["watchedAttributes"] == ["https://city.example/temperature"]
-
-
-# --- the rest ---------------------------------------------------------------------------------------------------------
-
-
-async def test_another_tenant_does_not_exist(api: Api) -> None:
-    for method, path, document in [
-        ("GET", "/entities?type=Room", None),
-        ("POST", "/entities", ROOM),
-        ("PATCH", ATTRS, {}),
-        ("POST", "/subscriptions", SUBSCRIPTION),
-    ]:
-        await api.problem(404, "NonexistentTenant", method, path, document, NGSILD_Tenant="sundsvall")
-
-
-async def test_limits_are_named_when_they_are_exceeded(tmp_path: Path) -> None:
-    async with running_broker(tmp_path, limits=Limits(body_bytes=4096, json_depth=16)) as api:
-        big = room(1, text={"type": "Property", "value": "x" * 5000})
-        detail = await api.problem(413, "PayloadTooLarge", "POST", "/entities", big)
-        assert "limits.body_bytes" in detail and "4096" in detail
-        deep: Any = 1
-        for _ in range(30):
-            deep = [deep]
-        await api.problem(400, "InvalidRequest", "POST", "/entities", room(1, text={"type": "Property", "value": deep}))
-        await api.ask("POST", "/entities", room(1), status=201)
-
-
-async def test_the_token_protects_everything_but_health(tmp_path: Path) -> None:
-    async with running_broker(tmp_path, http=Http(port=0, token="s3cret")) as api:
-        for path in ("/entities?type=Room", "/subscriptions", "/metrics", "/api/v1/devices", "/nowhere"):
-            await api.problem(401, "Unauthorized", "GET", path)
-        await api.problem(401, "Unauthorized", "GET", "/entities?type=Room", Authorization="Bearer other")
-        await api.ask("GET", "/entities?type=Room", status=200, Authorization="Bearer s3cret")
-        await api.ask("GET", "/health/live", status=200)
-        ready = await api.ask("GET", "/health/ready", status=200)
-        assert ready.json()["components"]["store"] == "ok"
-
-
-async def test_metrics_count_by_route(api: Api) -> None:
-    await api.ask("GET", "/entities/urn:ngsi-ld:Room:404", status=404)
-    text = (await api.ask("GET", "/metrics", status=200)).body.decode()
-    assert 'knutpunkt_http_requests_total{method="GET",route="/ngsi-ld/v1/entities/{entity}",status="404"}' in text
-
-
-async def test_uplinks_over_http_are_answered_after_the_commit(api: Api) -> None:
-    message = {
-        "deduplicationId": "5c3d2a1e-0000-4000-8000-000000000001",
-        "time": "2026-01-01T12:00:00+00:00",
-        "deviceInfo": {"devEui": "A81758FFFE012345", "deviceName": "Okänd"},
-        "fCnt": 7,
-        "fPort": 5,
-        "data": "AQDi",
-    }
-    unknown = await api.ask("POST", "/api/v1/uplinks/chirpstack?event=up", message, status=202)
-    assert unknown.json()["outcome"] == "quarantined" and unknown.json()["reason"]
-    again = await api.ask("POST", "/api/v1/uplinks/chirpstack", message)
-    assert again.json()["outcome"] in ("duplicate", "quarantined")
-
-    detail = await api.problem(400, "InvalidRequest", "POST", "/api/v1/uplinks/chirpstack", b"not json")
-    kept = detail.rpartition("'")[0].rpartition("'")[2]
-    stored = await api.running.parts.tenant.uplink(kept)
-    assert stored is not None and stored.raw == b"not json" and stored.status == "rejected"
-    await api.problem(413, "PayloadTooLarge", "POST", "/api/v1/uplinks/chirpstack", b"x" * (1024 * 1024))
-    await api.problem(404, "ResourceNotFound", "POST", "/api/v1/uplinks/sigfox", message)
-    await api.problem(400, "InvalidRequest", "POST", "/api/v1/uplinks/chirpstack?evnt=up", message)
