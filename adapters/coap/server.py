@@ -121,13 +121,19 @@ class _Uplinks(resource.Resource, resource.PathCapable):  # type: ignore[misc]  
     async def _take(self, request: Message) -> Receipt:
         device = request.opt.uri_path[0]
         format_ = None if request.opt.content_format is None else int(request.opt.content_format)
-        meta = {"path": f"/up/{device}", "content_format": format_, "from": request.remote.hostinfo}
+        exchange = b"" if request.opt.block1 else request.token + request.mid.to_bytes(2, "big")
+        meta = {
+            "path": f"/up/{device}",
+            "content_format": format_,
+            "exchange": exchange.hex(),
+            "from": request.remote.hostinfo,
+        }
         try:
             uplink = read(
                 device,
                 request.payload,
                 format_,
-                exchange=b"" if request.opt.block1 else request.token + request.mid.to_bytes(2, "big"),
+                exchange=exchange,
                 received_at=self._clock.now(),
                 limits=self._limits,
             )
