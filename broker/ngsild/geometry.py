@@ -22,7 +22,10 @@ GEOMETRIES: Final[dict[str, int]] = {
 
 def looks_like_geometry(value: Any) -> bool:
     """Whether `value` says that it is a geometry, valid or not."""
-    return type(value) is dict and "coordinates" in value and value.get("type") in GEOMETRIES
+    if type(value) is not dict or "coordinates" not in value:
+        return False
+    kind = value.get("type")
+    return type(kind) is str and kind in GEOMETRIES
 
 
 def check_geometry(value: Any, where: str, vertices: int) -> None:
