@@ -62,7 +62,7 @@ def writing(connection: sqlite3.Connection) -> Iterator[None]:
     except sqlite3.IntegrityError as error:
         raise Conflict(f"What should be new is there already ({error}).") from error
     except (sqlite3.Error, OSError) as error:
-        log.error("store_commit_failed", error=str(error))
+        log.error("store.commit_failed", error=str(error))
         raise StoreUnavailable("The store cannot commit just now; nothing was applied.") from error
 
 
@@ -77,5 +77,5 @@ def reading(connection: sqlite3.Connection) -> Iterator[None]:
             if connection.in_transaction:
                 connection.execute("COMMIT")
     except sqlite3.Error as error:
-        log.error("store_read_failed", error=str(error))
+        log.error("store.read_failed", error=str(error))
         raise StoreUnavailable("The store cannot be read just now.") from error

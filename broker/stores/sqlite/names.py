@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
-from broker.stores.sqlite.lru import Lru
-
 CACHED_NAMES = 200_000
-"""Count; some 20 MB. A city's entities, attributes and devices fit."""
+"""Count; some 20 MB. A city's entities, attributes and devices fit; when there are more, all are learnt anew."""
 
 
 class Names:
@@ -15,7 +13,7 @@ class Names:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._known: Lru[str, int] = Lru(CACHED_NAMES)
+        self._known: dict[str, int] = {}
         self._new: dict[str, int] = {}
 
     def number(self, text: str) -> int:
@@ -31,7 +29,7 @@ class Names:
             else:
                 number = number_of(self._connection, text)
                 assert number is not None
-                self._known.put(text, number)
+                self._known[text] = number
         return number
 
     def number_or_none(self, text: str | None) -> int | None:
@@ -40,8 +38,9 @@ class Names:
 
     def committed(self) -> None:
         """The transaction stands: so do the numbers it gave."""
-        for text, number in self._new.items():
-            self._known.put(text, number)
+        if len(self._known) + len(self._new) > CACHED_NAMES:
+            self._known.clear()
+        self._known.update(self._new)
         self._new.clear()
 
     def rolled_back(self) -> None:

@@ -60,6 +60,9 @@ class SqliteTenant:
             connection = open_writer(self._path)
             self._connections.append(connection)
             migrate(connection, str(self._path))
+            connection.execute(
+                "SELECT 1 FROM box LIMIT 1"
+            )  # fails where this SQLite lacks the R*Tree that the file has
             self._memory = Memory(self._settings.entity_cache, records.read_epochs(connection))
             self._writer = Writer(connection, self._memory)
         except sqlite3.Error as error:
