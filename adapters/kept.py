@@ -20,4 +20,11 @@ def read_kept(
         return READERS[network](meta["topic"], raw, source=source, received_at=received_at, limits=limits)
     if adapter == "http":
         return HTTP_READERS[network](meta["event"], raw, source=source, received_at=received_at, limits=limits)
-    return coap.read(device_id, raw, meta.get("content_format"), exchange=b"", received_at=received_at, limits=limits)
+    return coap.read(
+        device_id,
+        raw,
+        meta.get("content_format"),
+        exchange=bytes.fromhex(meta.get("exchange", "")),
+        received_at=received_at,
+        limits=limits,
+    )

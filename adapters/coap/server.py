@@ -74,7 +74,7 @@ class CoapIntake:
         try:
             connected.set(1)
             self.ready.set()
-            _log.info("coap_listens", address=where)
+            _log.info("coap.listens", address=where)
             await asyncio.get_running_loop().create_future()
         finally:
             connected.set(0)
@@ -145,8 +145,6 @@ class _Uplinks(resource.Resource, resource.PathCapable):  # type: ignore[misc]  
         else:
             uplink.meta.update(meta)
             receipt = await self._intake.submit(uplink, wait=False)
-        log = _log.warning if receipt.outcome == "rejected" else _log.info
-        log("coap_uplink", uplink_id=receipt.uplink_id, outcome=receipt.outcome, device=device, reason=receipt.reason)
         return receipt
 
     def _answer_to(self, receipt: Receipt) -> Message:

@@ -25,7 +25,7 @@ from broker import metrics
 from broker.clock import Clock
 from broker.config import Limits, Mqtt
 from broker.errors import Overloaded
-from broker.pipeline.intake import Intake, Receipt, Uplink
+from broker.pipeline.intake import Intake, Uplink
 
 IN_FLIGHT_BYTES = 32 * 1024 * 1024
 """Message bytes in memory at once: 512 ordinary messages are 0.5 MB, 512 hostile ones would be 512 MB."""
@@ -101,13 +101,13 @@ class MqttIntake:
                 await self._room.wait()
                 try:
                     await self._serve(backoff)
-                    self._log.warning("mqtt_connection_lost")
+                    self._log.warning("mqtt.connection_lost")
                 except OSError as error:
-                    self._log.warning("mqtt_connection_failed", reason=str(error) or type(error).__name__)
+                    self._log.warning("mqtt.connection_failed", reason=str(error) or type(error).__name__)
                 await asyncio.sleep(backoff.pause())
         finally:
             await self._drain()
-            self._log.info("mqtt_stopped")
+            self._log.info("mqtt.stopped")
 
     async def _serve(self, backoff: Backoff) -> None:
         connection = Connection(
@@ -124,7 +124,7 @@ class MqttIntake:
             await connection.open(self._filters)
             backoff.reset()
             self._connected.set(1)
-            self._log.info("mqtt_connected", session_present=connection.session_present, filters=self._filters)
+            self._log.info("mqtt.connected", session_present=connection.session_present, filters=self._filters)
             await connection.lost.wait()
         except asyncio.CancelledError:
             # Before the connection goes: what is committed now can still be acknowledged.
@@ -142,7 +142,7 @@ class MqttIntake:
                 await asyncio.wait(self._tasks, timeout=GRACE_SECONDS)
         finally:
             if self._tasks:
-                self._log.warning("mqtt_not_committed_at_stop", messages=len(self._tasks))
+                self._log.warning("mqtt.not_committed_at_stop", messages=len(self._tasks))
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -175,7 +175,7 @@ class MqttIntake:
             return _Message(publication, None, body, str(error), meta)
         except Exception as error:
             # A fault of the reader's must not stop the stream either.
-            self._log.exception("mqtt_reader_failed", topic=publication.topic)
+            self._log.exception("mqtt.reader_failed", topic=publication.topic)
             return _Message(publication, None, body, f"The reader failed: {type(error).__name__}.", meta)
         uplink.meta["broker"] = self.name
         return _Message(publication, uplink, body, "", meta)
@@ -183,19 +183,10 @@ class MqttIntake:
     async def _settle(self, message: _Message, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await asyncio.wait((before,))
-        receipt = await self._commit(message)
+        await self._commit(message)
         message.publication.acknowledge()
-        log = self._log.warning if receipt.outcome == "rejected" else self._log.info
-        log(
-            "mqtt_uplink",
-            uplink_id=receipt.uplink_id,
-            outcome=receipt.outcome,
-            device=message.lane,
-            topic=message.publication.topic,
-            **({"reason": receipt.reason or message.reason} if receipt.reason or message.reason else {}),
-        )
 
-    async def _commit(self, message: _Message) -> Receipt:
+    async def _commit(self, message: _Message) -> None:
         """Hand `message` in until it is durable."""
         backoff = Backoff(0.1, 10.0)
         faults = 0
@@ -203,25 +194,25 @@ class MqttIntake:
         while True:
             try:
                 if message.uplink is not None and faults < SUBMIT_TRIES:
-                    receipt = await self._intake.submit(message.uplink, wait=True)
+                    await self._intake.submit(message.uplink, wait=True)
                 else:
-                    receipt = await self._intake.reject(
+                    await self._intake.reject(
                         source=self._source, raw=message.raw, reason=reason, meta=message.meta, wait=True
                     )
             except Overloaded as error:
                 # Once for all messages that wait, not once a message.
                 if not self._behind:
                     self._behind = True
-                    self._log.warning("mqtt_intake_waits", reason=error.detail, in_flight=self.in_flight)
+                    self._log.warning("mqtt.intake_waits", reason=error.detail, in_flight=self.in_flight)
             except Exception as error:
                 faults += 1
                 reason = reason or f"Applying it failed {SUBMIT_TRIES} times: {type(error).__name__}."
-                self._log.exception("mqtt_submit_failed", topic=message.publication.topic, tries=faults)
+                self._log.exception("mqtt.submit_failed", topic=message.publication.topic, tries=faults)
             else:
                 if self._behind:
                     self._behind = False
-                    self._log.info("mqtt_intake_goes_on")
-                return receipt
+                    self._log.info("mqtt.intake_goes_on")
+                return
             await asyncio.sleep(backoff.pause())
 
     def _settled(self, lane: str, size: int, task: asyncio.Task[None]) -> None:

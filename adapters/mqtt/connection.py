@@ -166,7 +166,7 @@ class Connection:
     def _on_subscribe(self, _: Any, mid: int, granted: tuple[int, ...], properties: dict[str, Any]) -> None:
         refused = [each for each, code in zip(self._filters, granted, strict=False) if code >= _REFUSED]
         if refused:
-            _log.error("mqtt_subscription_refused", host=self._address.host, filters=refused)
+            _log.error("mqtt.subscription_refused", host=self._address.host, filters=refused)
         if len(refused) < len(granted):
             self._ready.set()
 

@@ -84,14 +84,14 @@ class Uplinks:
         metrics.uplinks.labels(uplink.source, receipt.outcome).inc()
         if receipt.outcome == "applied":
             metrics.measurements.labels("applied").inc(len(decoded.measurements))
-        report = log.debug if receipt.outcome in ("applied", "duplicate") and not receipt.reason else log.warning
+        report = log.info if receipt.outcome in ("applied", "duplicate") and not receipt.reason else log.warning
         report(
             "uplink." + receipt.outcome,
             uplink=receipt.uplink_id,
             device=uplink.device_id,
             source=uplink.source,
             frame=uplink.frame_key,
-            reason=receipt.reason or None,
+            **({"reason": receipt.reason} if receipt.reason else {}),
         )
 
 
