@@ -20,7 +20,7 @@ from broker.errors import BadRequestData, BrokerError, InvalidRequest, LdContext
 from broker.jsonio import parse_json
 from broker.jsonld.compile import Terms, compile_terms
 from broker.jsonld.context import Context
-from broker.jsonld.core import core_definitions
+from broker.jsonld.core import core_definitions, is_core_url
 from broker.jsonld.documents import context_of, flatten, without_core
 
 REFRESH: Final[Micros] = 3600 * SECOND
@@ -64,7 +64,9 @@ class ContextResolver:
             return self._core
         key = _key(value)
         entry = self._entries.get(key)
-        if entry is None or entry.fresh_until <= self._clock.now():
+        if entry is None:
+            return self._core if type(value) is str and is_core_url(value) else None
+        if entry.fresh_until <= self._clock.now():
             return None
         self._entries.move_to_end(key)
         return entry.context

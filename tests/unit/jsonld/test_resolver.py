@@ -25,7 +25,7 @@ async def test_the_core_context_needs_no_network() -> None:
     values: list[Any] = [None, [], {}, CORE_URL, OLD_CORE, [CORE_URL, OLD_CORE]]
     for value in values:
         assert await resolver.resolve(value) is resolver.core
-    assert resolver.cached(None) is resolver.core
+    assert resolver.cached(None) is resolver.cached(OLD_CORE) is resolver.core
     assert web.asked == []
 
 
