@@ -38,12 +38,14 @@ DELETE = frozenset({"datasetId", "deleteAll", "type", "local"})
 
 def routes(services: Services) -> list[Route]:
     """Append, update, partial update, delete."""
-    limits = services.settings.limits
+    limits, writer = services.settings.limits, services.writer
     rules = Rules(geometry_vertices=limits.geometry_vertices)
 
-    async def execute(command: ChangeEntity, given: Mapping[str, str], names: Names) -> Outcome:
+    def narrowed(command: ChangeEntity, given: Mapping[str, str], names: Names) -> ChangeEntity:
+        if not given:
+            return command
         flag(given, "local")
-        return await services.writer.execute(of_type(command, given.get("type"), names, limits))
+        return of_type(command, given.get("type"), names, limits)
 
     async def update(request: web.Request) -> web.Response:
         """Update Attributes (6.6.3.2, 5.6.2)."""
@@ -52,7 +54,7 @@ def routes(services: Services) -> list[Route]:
         entity = entity_id(request)
         sent = await read_document(request, services)
         fragment = parse_fragment(sent.value, sent.names, rules, nulls="whole")
-        return _answer(await execute(update_attributes(entity, fragment), given, sent.names))
+        return _answer(await writer.execute(narrowed(update_attributes(entity, fragment), given, sent.names)))
 
     async def append(request: web.Request) -> web.Response:
         """Append Attributes (6.6.3.1, 5.6.3)."""
@@ -62,7 +64,9 @@ def routes(services: Services) -> list[Route]:
         entity = entity_id(request)
         sent = await read_document(request, services)
         fragment = parse_fragment(sent.value, sent.names, rules)
-        return _answer(await execute(append_attributes(entity, fragment, overwrite=overwrite), given, sent.names))
+        return _answer(
+            await writer.execute(narrowed(append_attributes(entity, fragment, overwrite=overwrite), given, sent.names))
+        )
 
     async def partial(request: web.Request) -> web.Response:
         """Partial Attribute Update (6.7.3.1, 5.6.4)."""
@@ -72,7 +76,7 @@ def routes(services: Services) -> list[Route]:
         sent = await read_document(request, services)
         name = attribute_name(request)
         instance = parse_attribute(name, sent.value, sent.names, rules)
-        await execute(partial_update(entity, sent.names.expand(name), instance), given, sent.names)
+        await writer.execute(narrowed(partial_update(entity, sent.names.expand(name), instance), given, sent.names))
         return web.Response(status=204)
 
     async def delete(request: web.Request) -> web.Response:
@@ -90,7 +94,7 @@ def routes(services: Services) -> list[Route]:
             dataset_id=dataset,
             delete_all=flag(given, "deleteAll"),
         )
-        await execute(command, given, names)
+        await writer.execute(narrowed(command, given, names))
         return web.Response(status=204)
 
     return [

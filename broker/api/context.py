@@ -20,7 +20,7 @@ MERGE_PATCH = "application/merge-patch+json"
 """The same as application/json in a PATCH (6.3.4; RFC 7396)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Document:
     """A body and the @context that its names are in."""
 
@@ -37,12 +37,13 @@ async def read_document(request: web.Request, services: Services) -> Document:
     Raises LengthRequired, UnsupportedMediaType, PayloadTooLarge, InvalidRequest (no JSON), BadRequestData (the @context
     at the wrong place, or invalid), LdContextNotAvailable.
     """
-    in_body = _context_in_body(request)
-    if request.content_length is None:
+    headers = request.headers
+    in_body = headers.get("Content-Type") != JSON and _context_in_body(request)
+    if "Content-Length" not in headers:
         raise LengthRequired("The header Content-Length is missing.")
     limits = services.settings.limits
     document = parse_json(await read_body(request, limits), max_depth=limits.json_depth)
-    linked = parse_context_link(request.headers.getall("Link", ()))
+    linked = parse_context_link(headers.getall("Link")) if "Link" in headers else None
     given = document.get("@context") if type(document) is dict else None
     if in_body:
         if linked is not None:
@@ -57,12 +58,15 @@ async def read_document(request: web.Request, services: Services) -> Document:
             f"The body must not have an '@context' when the content type is {JSON}: name it in the Link header, "
             f"or send {LD_JSON}."
         )
-    return Document(document, await services.contexts.resolve(linked), linked)
+    names = services.contexts.core if linked is None else await services.contexts.resolve(linked)
+    return Document(document, names, linked)
 
 
 async def request_context(request: web.Request, services: Services) -> Context:
     """The @context of a GET or DELETE: the Link header's, or the core one. Raises BadRequestData, LdContextNotAvailable."""
-    return await services.contexts.resolve(parse_context_link(request.headers.getall("Link", ())))
+    headers = request.headers
+    linked = parse_context_link(headers.getall("Link")) if "Link" in headers else None
+    return services.contexts.core if linked is None else await services.contexts.resolve(linked)
 
 
 def _context_in_body(request: web.Request) -> bool:

@@ -20,7 +20,7 @@ from structlog.contextvars import bind_contextvars
 from broker import metrics
 from broker.api.problem import problem_response
 from broker.api.route import Handler, Route
-from broker.errors import BrokerError, InternalError, InvalidRequest, PayloadTooLarge
+from broker.errors import BrokerError, InternalError, InvalidRequest, Overloaded, PayloadTooLarge
 
 log = structlog.get_logger(__name__)
 
@@ -60,8 +60,9 @@ def wrapped(
                 check(request.headers.get("Authorization"))
             response = await handler(request)
         except BrokerError as error:
-            if error.status >= 500:
-                log.warning("http_request_failed", method=request.method, route=path, detail=error.detail)
+            # Being overloaded is counted where it arises; a line for each would add to the load.
+            if error.status >= 500 and not isinstance(error, Overloaded):
+                log.warning("http.request_failed", method=request.method, route=path, detail=error.detail)
             response = problem_response(error, standard=standard)
             if error.status == PayloadTooLarge.status:
                 response.force_close()
@@ -72,7 +73,7 @@ def wrapped(
             response = problem_response(InvalidRequest("The body ended early or is not encoded as its headers say."))
             response.force_close()
         except Exception:
-            log.exception("http_request_crashed", method=request.method, route=path)
+            log.exception("http.request_crashed", method=request.method, route=path)
             response = problem_response(
                 InternalError(f"Something failed here; the log has it under the request id '{request_id}'.")
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from re import compile as pattern
 
 from aiohttp import web
@@ -26,7 +27,8 @@ def with_routes(settings: Settings, routes: Sequence[Route]) -> web.Application:
     app = web.Application(client_max_size=limits.body_bytes)
 
     def add(route: Route, method: str, path: str) -> None:
-        app.router.add_route(method, path, wrapped(route, new_id=new_id, check=check, body_bytes=limits.body_bytes))
+        endpoint = wrapped(replace(route, method=method), new_id=new_id, check=check, body_bytes=limits.body_bytes)
+        app.router.add_route(method, path, endpoint)
 
     by_shape: dict[str, list[Route]] = {}
     for route in routes:
