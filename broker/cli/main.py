@@ -7,6 +7,7 @@ import sys
 import click
 
 from broker import __version__
+from broker.cli.demo.command import demo
 from broker.cli.devices import device, quarantine, sensor, swap
 from broker.cli.quantities import quantities
 from broker.cli.serve import config, serve
@@ -29,7 +30,7 @@ def main() -> None:
     """
 
 
-for command in (serve, config, device, sensor, quarantine, swap, quantities):
+for command in (serve, demo, config, device, sensor, quarantine, swap, quantities):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -54,10 +54,11 @@ def milesight_em500_swl(*, water_level: float, battery: int | None = None) -> by
     return _battery(battery) + _packed("<BBH", 0x03, 0x77, round(water_level * 100))
 
 
-def axioma_w1(*, at: Micros, litres: int, hourly_litres: list[int], status: int = 0) -> bytes:
+def axioma_w1(*, at: Micros, litres: int, hourly_litres: list[int], litres_since: int = 0, status: int = 0) -> bytes:
     """Axioma Qalcosonic W1, Extended: the meter's total at `at`, and its log on the full hours before.
 
-    `hourly_litres` are the log's increments, oldest first, at most 15; the last ends at the last full hour.
+    `hourly_litres` are the log's increments, oldest first, at most 15; the last ends at the last full hour, and
+    `litres_since` have passed after it.
     """
     if len(hourly_litres) > 15:
         raise ValueError(f"'hourly_litres' must be at most 15, got {len(hourly_litres)}.")
@@ -65,7 +66,7 @@ def axioma_w1(*, at: Micros, litres: int, hourly_litres: list[int], status: int 
     log_time = now - now % _HOUR - len(hourly_litres) * _HOUR
     return _packed(
         f"<IBIII{len(hourly_litres)}H",
-        now, status, litres, log_time, litres - sum(hourly_litres), *hourly_litres,
+        now, status, litres, log_time, litres - litres_since - sum(hourly_litres), *hourly_litres,
     )  # fmt: skip
 
 
