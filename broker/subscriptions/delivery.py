@@ -6,6 +6,7 @@ At least once, in order, and a dead endpoint delays nobody else. The store is th
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -67,9 +68,13 @@ class Delivery:
         )
         self._lanes: dict[str, Lane] = {}
         self._tasks: dict[Lane, asyncio.Task[None]] = {}
+        self._elsewhere: dict[str, float] = {}
+        """Subscription id -> until when its lease is not asked for, because another process holds it."""
         self._group: asyncio.TaskGroup | None = None
         self._scanned = False
         self._stopped = asyncio.Event()
+        self._leases: list[str] = []
+        """To give back at the end, once everything is written down."""
         self._backlog = metrics.queue_depth.labels("outbox")
 
     def wake(self, rows: Sequence[OutboxRow]) -> None:
@@ -77,11 +82,12 @@ class Delivery:
         if self._group is None or self._means.stopping:
             return
         for row in rows:
-            self._lane(row.subscription_id).offer(row)
+            if not self._is_elsewhere(row.subscription_id):
+                self._lane(row.subscription_id).offer(row)
 
     def look(self, subscription_id: str) -> None:
         """There may be rows for a subscription that nobody was told of (dead letters that were revived)."""
-        if self._group is not None and not self._means.stopping:
+        if self._group is not None and not self._means.stopping and not self._is_elsewhere(subscription_id):
             self._lane(subscription_id).look()
 
     def refresh(self) -> None:
@@ -111,6 +117,7 @@ class Delivery:
     async def stop(self, grace_seconds: float) -> None:
         """Send nothing more; let what is on its way finish, at most `grace_seconds`. `run` returns then."""
         self._means.stopping = True
+        self._leases = [lease_name(name) for name in self._lanes]
         for lane in self._lanes.values():
             lane.nudge()
         running = list(self._tasks.values())
@@ -133,8 +140,20 @@ class Delivery:
         task.add_done_callback(lambda _: self._ended(lane))
         return lane
 
+    def _is_elsewhere(self, subscription_id: str) -> bool:
+        """Whether another process delivered it a moment ago: it finds what is owed."""
+        until = self._elsewhere.get(subscription_id)
+        if until is None:
+            return False
+        if time.monotonic() < until:
+            return True
+        del self._elsewhere[subscription_id]
+        return False
+
     def _ended(self, lane: Lane) -> None:
         self._tasks.pop(lane, None)
+        if lane.refused:
+            self._elsewhere[lane.subscription_id] = time.monotonic() + self._means.settings.lease_seconds / 2
         if self._lanes.get(lane.subscription_id) is lane:
             del self._lanes[lane.subscription_id]
 
@@ -174,7 +193,7 @@ class Delivery:
             async with asyncio.timeout(SETTLE_LAST_SECONDS):
                 await self._settler.flush()
                 if self._means.shared:
-                    await self._store.release([lease_name(name) for name in self._lanes], self._means.owner)
+                    await self._store.release(self._leases, self._means.owner)
         except (TimeoutError, StoreUnavailable):
             log.warning(
                 "delivery.settle_skipped", reason="The store did not answer; some notifications will be sent again."

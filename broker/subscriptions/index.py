@@ -34,6 +34,7 @@ class SubscriptionIndex:
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self._subscriptions: dict[str, Subscription] = {}
+        self._versions: dict[str, int] = {}
         self._buckets: dict[_Key, dict[str, Subscription]] = {}
         self.replace(records)
 
@@ -45,15 +46,19 @@ class SubscriptionIndex:
         return self._subscriptions.get(subscription_id)
 
     def replace(self, records: Iterable[Record]) -> None:
-        """These and no others."""
-        self._subscriptions.clear()
-        self._buckets.clear()
+        """These and no others. Those that are here in the same version cost nothing."""
+        kept = set()
         for record in records:
-            self.put(record)
+            kept.add(record.id)
+            if self._versions.get(record.id) != record.version:
+                self.put(record)
+        for subscription_id in self._versions.keys() - kept:
+            self.remove(subscription_id)
 
     def put(self, record: Record) -> None:
         """Add a subscription or put it in place of the one with its id."""
         self.remove(record.id)
+        self._versions[record.id] = record.version
         try:
             subscription = compile_subscription(record.body, UNLIMITED)
         except BrokerError as error:
@@ -66,6 +71,7 @@ class SubscriptionIndex:
 
     def remove(self, subscription_id: str) -> None:
         """Forget one, if it is there."""
+        self._versions.pop(subscription_id, None)
         subscription = self._subscriptions.pop(subscription_id, None)
         if subscription is None:
             return

@@ -81,6 +81,8 @@ class Lane:
     def __init__(self, subscription_id: str, means: Means, *, behind: bool) -> None:
         self.subscription_id = subscription_id
         self.closed = False
+        self.refused = False
+        """Another process holds the lease."""
         self._means = means
         self._waiting = Waiting(subscription_id, means.store, means.settler, means.room, behind=behind)
         self._head: _Head | None = None
@@ -129,11 +131,11 @@ class Lane:
                     await self._step()
                 except StoreUnavailable as error:
                     log.warning("delivery.store_unavailable", subscription=self.subscription_id, reason=error.detail)
-                    await self._pause(TROUBLE_SECONDS)
+                    await asyncio.sleep(TROUBLE_SECONDS)
                 except Exception:
                     log.exception("delivery.lane_failed", subscription=self.subscription_id)
                     self._waiting.miss()
-                    await self._pause(TROUBLE_SECONDS)
+                    await asyncio.sleep(TROUBLE_SECONDS)
         finally:
             self.closed = True
             self._waiting.forget()
@@ -200,12 +202,13 @@ class Lane:
 
     async def _send(self, subscription: Subscription, head: _Head) -> None:
         endpoint = subscription.notification.endpoint
+        most = self._means.settings.timeout_seconds
         try:
             if self._names is None:
                 self._names = await self._means.resolve_context(subscription.context)
             payload, headers = render_notification(subscription, head.entries, self._names)
             answer = await self._means.outbound.post(
-                endpoint.uri, dumps(payload), headers, endpoint.timeout or self._means.settings.timeout_seconds
+                endpoint.uri, dumps(payload), headers, min(endpoint.timeout or most, most)
             )
         except StoreUnavailable:
             raise
@@ -345,6 +348,7 @@ class Lane:
         self._leased = await self._means.store.lease(
             lease_name(self.subscription_id), self._means.owner, self._means.settings.lease_seconds
         )
+        self.refused = not self._leased
         return self._leased
 
     async def _keep_lease(self) -> None:
@@ -362,7 +366,7 @@ class Lane:
                 until = asked + seconds
             if not held:
                 log.warning("delivery.lease_lost", subscription=self.subscription_id)
-                self.closed = True
+                self.closed = self.refused = True
                 self._wake.set()
                 return
 

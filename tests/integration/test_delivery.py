@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -153,9 +154,10 @@ def counted(receiver: Receiver) -> list[int]:
 
 
 @asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[City]:
-    settings = StoreSettings(url=f"sqlite:///{path}")
-    store = create_store(settings, Clock())
+async def opened(where: Path | str) -> AsyncIterator[City]:
+    """A city in the database file, or at the URL."""
+    url = f"sqlite:///{where}" if isinstance(where, Path) else where
+    store = create_store(StoreSettings(url=url), Clock())
     await store.open()
     try:
         yield City(await store.tenant())
@@ -383,8 +385,7 @@ async def test_throttling_sends_the_last_state_at_the_end_of_the_window(city: Ci
     assert len(app.accepted) == 2
 
 
-async def test_of_several_processes_one_delivers_and_another_takes_over(city: City, app: Receiver) -> None:
-    """The embedded store gives every lease; so this holds only that rows of others are found, and none is lost."""
+async def test_rows_that_other_processes_committed_are_found(city: City, app: Receiver) -> None:
     await city.subscribe(app.url())
     async with city.delivering(shared=True):
         await city.count(2)
@@ -393,6 +394,38 @@ async def test_of_several_processes_one_delivers_and_another_takes_over(city: Ci
         await city.count(3)
         await app.wait_for(5)
     assert counted(app) == [1, 2, 3, 4, 5]
+
+
+async def test_of_several_processes_one_delivers_and_another_takes_over(mongo_url: str, app: Receiver) -> None:
+    settings = DeliverySettings(lease_seconds=1.0)
+    async with opened(mongo_url) as one, opened(mongo_url) as other:
+        await one.subscribe(app.url())
+        async with other.delivering(settings, shared=True, owner="other"):
+            async with one.delivering(settings, shared=True, owner="one"):
+                await one.count(1)
+                await app.wait_for(1)
+                for _ in range(20):
+                    await one.count(1)
+                    other.number = one.number
+                    await other.count(1)
+                    one.number = other.number
+                await app.wait_for(41)
+            # Stopped in good order: the lease was given back.
+            other.number = one.number
+            await other.count(5)
+            await app.wait_for(46)
+            await other.until(other.nothing_owed)
+    assert counted(app) == list(range(1, 47))
+
+
+async def test_a_lease_runs_out_when_its_process_dies(mongo_url: str, app: Receiver) -> None:
+    async with opened(mongo_url) as city:
+        await city.subscribe(app.url())
+        assert await city.store.lease("delivery:urn:x:Subscription:1", "dead", 1.0)
+        async with city.delivering(DeliverySettings(lease_seconds=1.0), shared=True, owner="alive"):
+            await city.count(3)
+            await app.wait_for(3)
+    assert counted(app) == [1, 2, 3]
 
 
 async def test_an_orderly_stop_finishes_what_is_on_its_way(city: City, app: Receiver) -> None:
@@ -407,6 +440,45 @@ async def test_an_orderly_stop_finishes_what_is_on_its_way(city: City, app: Rece
         await app.wait_for_tries(1)
     assert counted(app) == [1]
     assert await city.store.outbox_owed() == {"urn:x:Subscription:1": 2}
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_happens_nothing_is_lost_and_nothing_overtakes(city: City, app: Receiver, seed: int) -> None:
+    chance = random.Random(seed)
+    names = [f"urn:x:{number}" for number in range(4)]
+    for number, name in enumerate(names):
+        await city.subscribe(app.url(f"/{number}"), name)
+
+    async def moody(request: Any) -> Any:
+        mood = chance.choices([answer(204), answer(500), hang_up, never], [95, 2, 2, 1])[0]
+        return await mood(request)
+
+    app.otherwise = moody
+    counts: dict[str, list[int]] = {name: [] for name in names}
+    done = False
+
+    async def happen() -> None:
+        while not done:
+            concerned = chance.sample(names, chance.randint(1, 4))
+            times = chance.choice([1, 1, 2, 5, 150])
+            for name in concerned:
+                counts[name] += range(city.number + 1, city.number + times + 1)
+            await city.count(times, *concerned)
+            await asyncio.sleep(chance.choice([0, 0.001, 0.01, 0.05]))
+
+    hasty = DeliverySettings(retry_first_seconds=0.005, retry_longest_seconds=0.03, timeout_seconds=0.05)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(happen())
+        for _ in range(4):
+            async with city.delivering(hasty, kill=chance.random() < 0.3, shared=chance.random() < 0.3):
+                await asyncio.sleep(chance.random() / 2)
+        done = True
+    app.otherwise = answer(204)
+    async with city.delivering(hasty):
+        await city.until(city.nothing_owed, 60)
+    for number, name in enumerate(names):
+        got = [one.data[0]["count"] for one in app.accepted if one.path == f"/{number}"]
+        assert list(dict.fromkeys(got)) == counts[name]
 
 
 KILLED = """

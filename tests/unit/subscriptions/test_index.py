@@ -128,6 +128,7 @@ def test_what_is_put_counts_and_what_is_removed_does_not() -> None:
     index.remove("urn:x:2")
     index.remove("urn:x:2")
     assert index.match(WARMER, NOW) == []
+    index.put(record("urn:x:4"))
     index.replace([record("urn:x:3")])
     assert index.match(WARMER, NOW) == ["urn:x:3"]
     assert len(index) == 1
