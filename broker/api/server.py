@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+
+import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api import attributes, entities, health, subscriptions, uplinks
 from broker.api.management import devices, received, sensors
 from broker.api.route import Route
 from broker.api.routing import with_routes
 from broker.api.services import Services
+
+log = structlog.get_logger(__name__)
 
 HEADER_BYTES = 32 * 1024
 """Longest request line and header field, bytes: room for q at its limit, percent-encoded."""
@@ -44,6 +50,25 @@ def make_runner(app: web.Application, services: Services) -> web.AppRunner:
         keepalive_timeout=services.settings.http.keepalive_seconds,
         max_line_size=HEADER_BYTES,
         max_field_size=HEADER_BYTES,
+        logger=_quiet_logger(),
         handle_signals=False,
         shutdown_timeout=services.settings.shutdown_seconds / 3,
     )
+
+
+class _NoTraceback(logging.Filter):
+    """What is not HTTP (scanners, TLS on this port) is answered 400 by aiohttp and is one line here, not a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, HttpProcessingError):
+            return True
+        log.info("http_message_refused", status=error.code, reason=error.message.split("\n")[0][:200])
+        return False
+
+
+def _quiet_logger() -> logging.Logger:
+    logger = logging.getLogger(__name__)
+    if not logger.filters:
+        logger.addFilter(_NoTraceback())
+    return logger

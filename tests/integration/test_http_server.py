@@ -1,5 +1,6 @@
 """The HTTP server as a whole: tenants, limits, token, metrics, uplinks, and requests that nobody would write."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,19 @@ async def test_uplinks_over_http_are_answered_after_the_commit(api: Api) -> None
     await api.problem(413, "PayloadTooLarge", "POST", "/api/v1/uplinks/chirpstack", b"x" * (1024 * 1024))
     await api.problem(404, "ResourceNotFound", "POST", "/api/v1/uplinks/sigfox", message)
     await api.problem(400, "InvalidRequest", "POST", "/api/v1/uplinks/chirpstack?evnt=up", message)
+
+
+async def test_what_is_no_http_is_refused_without_a_traceback_and_the_next_request_served(
+    api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    for message in (b"\x16\x03\x01\x02\x00\x01garbage\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 70_000):
+        reader, writer = await asyncio.open_connection(api.running.host, api.running.port)
+        writer.write(message)
+        await writer.drain()
+        assert b" 400 " in await reader.readline()
+        writer.close()
+    await api.ask("GET", "/health/live", status=200)
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 # --- anything at all --------------------------------------------------------------------------------------------------
