@@ -51,6 +51,13 @@ LONGEST_TEXT: Final = 128
 """Characters of a text in the index of values. A shorter text is told apart from all others by that many."""
 
 
+MOST_LISTED: Final = 10_000
+"""Values in one list that SQL is given; SQLite takes 32,766 parameters. A longer list is the matcher's."""
+
+MOST_PARTS: Final = 200
+"""Parts of one condition that SQL is given; SQLite joins 500 selects and nests 1,000 expressions. More are the matcher's."""
+
+
 def kind_and_key(compared: Comparable) -> tuple[int, Any]:
     """A comparable value as the index of values has it (texts uncut)."""
     kind, key = compared
@@ -101,6 +108,7 @@ class Condition:
     """The rows whose entities are those of the condition: it can then lead the search."""
     wider: Condition | None = None
     """One that lets more through, whose rows come in order: better when there is much to gather."""
+    parts: int = 1
 
     @property
     def ordered(self) -> bool:
@@ -125,7 +133,9 @@ NOTHING: Final = Condition("0")
 def conditions(query: EntityQuery, names: Names) -> list[Condition]:
     """What must hold for an entity to be selected; EVERYTHING stands in for what only the matcher sees."""
     made: list[Condition] = []
-    if query.ids:
+    if len(query.ids) > MOST_LISTED:
+        made.append(EVERYTHING)
+    elif query.ids:
         marks = ", ".join("?" * len(query.ids))
         made.append(_selected(Select("entity", f"id IN ({marks})", query.ids, ordered=False)))
     if query.id_pattern is not None:
@@ -150,13 +160,16 @@ def _flat(condition: Condition | tuple[Condition, ...]) -> tuple[Condition, ...]
 
 def all_of(parts: Iterable[Condition]) -> Condition:
     """All hold."""
-    return _joined(list(parts), " AND ")
+    kept = list(parts)
+    if sum(part.parts for part in kept) > MOST_PARTS:
+        return EVERYTHING
+    return _joined(kept, " AND ")
 
 
 def any_of(parts: Iterable[Condition]) -> Condition:
     """Any holds."""
     kept = [part for part in parts if part is not NOTHING]
-    if EVERYTHING in kept:
+    if EVERYTHING in kept or sum(part.parts for part in kept) > MOST_PARTS:
         return EVERYTHING
     if not kept:
         return NOTHING
@@ -173,6 +186,7 @@ def _joined(parts: list[Condition], word: str) -> Condition:
         "(" + word.join(part.sql for part in parts) + ")",
         tuple(param for part in parts for param in part.params),
         all(part.exact for part in parts),
+        parts=sum(part.parts for part in parts),
     )
 
 
@@ -251,13 +265,56 @@ def _values(attribute: Iri, operator: str, values: tuple[Scalar | Range, ...], n
     number = names.number(attribute)
     if number is None:
         return NOTHING
-    parts = [part for value in values for part in _value(number, operator, value, names)]
+    listed = [value for value in values if not isinstance(value, Range)] if operator == "==" else []
+    if len(listed) > MOST_LISTED:
+        return _inexact(_present(attribute, names))
+    if len(listed) > 1:
+        parts = _listed(number, listed, names)
+        values = tuple(value for value in values if isinstance(value, Range))
+    else:
+        parts = []
+    parts += [part for value in values for part in _value(number, operator, value, names)]
     if names.has_kind(number, ANYTHING):
         parts.append(
             _selected(Select("value", "name = ? AND kind = ?", (number, ANYTHING), ordered=False), exact=False)
         )
     made = any_of(parts)
-    return made if made is NOTHING else replace(made, wider=_inexact(_present(attribute, names)))
+    if made is NOTHING:
+        return made
+    present = _inexact(_present(attribute, names))
+    return present if made is EVERYTHING else replace(made, wider=present)
+
+
+def _listed(name: int, values: list[Scalar], names: Names) -> list[Condition]:
+    """The rows that have any of the values: one search for each kind."""
+    keys: dict[int, list[Any]] = {}
+    exact = True
+    for value in values:
+        compared = comparable(value)
+        if compared is None:
+            continue
+        kind, key = kind_and_key(compared)
+        if kind == NUMBER and not _fits(key):
+            key, exact = float(key), False
+        elif isinstance(key, str) and len(key) >= LONGEST_TEXT:
+            key, exact = key[:LONGEST_TEXT], False
+        keys.setdefault(kind, []).append(key)
+    if STRING in keys and names.has_kind(name, REFERENCE):
+        keys[REFERENCE] = keys[STRING]
+    return [
+        _selected(
+            Select(
+                "value", f"name = ? AND kind = ? AND v IN ({', '.join('?' * len(some))})", (name, kind, *some), False
+            ),
+            exact=exact,
+        )
+        for kind, some in keys.items()
+    ]
+
+
+def _fits(key: Any) -> bool:
+    """Whether SQLite has the number as it is: its integers have 64 bits with a sign."""
+    return not isinstance(key, int) or -(1 << 63) <= key < 1 << 63
 
 
 def _value(name: int, operator: str, value: Scalar | Range, names: Names) -> list[Condition]:
@@ -270,7 +327,7 @@ def _value(name: int, operator: str, value: Scalar | Range, names: Names) -> lis
     kind = keys[0][0]
     if kind == BOOLEAN and (operator != "==" or isinstance(value, Range)):
         return []
-    if kind == NUMBER and any(isinstance(key, int) and not -(1 << 63) <= key < 1 << 63 for _, key in keys):
+    if kind == NUMBER and not all(_fits(key) for _, key in keys):
         keys = [(kind, float(key)) for _, key in keys]
         exact = False
     else:

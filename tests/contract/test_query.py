@@ -227,3 +227,13 @@ async def test_a_change_is_found_by_what_it_is_now(tenant: TenantStore) -> None:
     assert not await found(attributes=(iri("temperature"), iri("new"), LOCATION))
     await tenant.commit(ChangeSet(entities=[drop("urn:e:1", 4, expected=3)]))
     assert not await found(types=HasType(iri("Hall"))) and not await found()
+
+
+async def test_lists_of_any_length_are_answered(city: TenantStore) -> None:
+    assert await ids(city, ids=tuple(f"urn:e:{n}" for n in range(3, 40_000))) == [3, 4, 5]
+    assert await ids(city, q=compare("temperature", "==", 21.5, "warm", *range(100, 3000))) == [1, 3]
+    assert await ids(city, q=compare("temperature", "==", *(Range(n, n + 0.6) for n in range(21, 2000)))) == [1]
+    assert await ids(city, attributes=(iri("seen"), *(iri(f"unheard{n}") for n in range(1000)))) == [5]
+    assert await ids(city, attributes=(iri("seen"), *(iri("level") for _ in range(1000)))) == [3, 4, 5]
+    assert await ids(city, types=AnyType((BIN, *(ROOM for _ in range(1000))))) == [1, 2, 3, 4, 5]
+    assert await ids(city, scope=AnyScope(tuple(ScopeIs((str(n), "#")) for n in range(1000)))) == []
