@@ -61,9 +61,9 @@ class SubscriptionIndex:
         self._versions[record.id] = record.version
         try:
             subscription = compile_subscription(record.body, UNLIMITED)
-        except BrokerError as error:
-            # Accepted by another version: one that cannot be read must not keep the others from working.
-            log.error("subscription.unreadable", subscription=record.id, reason=error.detail)
+        except (BrokerError, LookupError, TypeError, ValueError) as error:
+            # Written by another version: one that cannot be read must not keep the others from working.
+            log.error("subscription.unreadable", subscription=record.id, reason=repr(error))
             return
         self._subscriptions[subscription.id] = subscription
         for key in _keys(subscription):

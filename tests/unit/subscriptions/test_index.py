@@ -136,7 +136,8 @@ def test_what_is_put_counts_and_what_is_removed_does_not() -> None:
 
 def test_one_that_cannot_be_read_does_not_keep_the_others_from_working() -> None:
     broken = Record("subscription", "urn:x:0", {**parsed(), "document": {"type": "Subscription", "future": 1}}, 1)
-    assert SubscriptionIndex([broken, record("urn:x:1")]).match(WARMER, NOW) == ["urn:x:1"]
+    strange = Record("subscription", "urn:x:00", {"id": "urn:x:00"}, 1)
+    assert SubscriptionIndex([broken, strange, record("urn:x:1")]).match(WARMER, NOW) == ["urn:x:1"]
 
 
 def test_subscriptions_of_other_types_ids_and_attributes_are_not_even_looked_at() -> None:
