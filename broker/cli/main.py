@@ -8,6 +8,7 @@ import click
 
 from broker import __version__
 from broker.cli.demo.command import demo
+from broker.cli.demo.listen import listen
 from broker.cli.devices import device, quarantine, sensor, swap
 from broker.cli.quantities import quantities
 from broker.cli.serve import config, serve
@@ -26,11 +27,11 @@ def main() -> None:
     knutpunkt swap ROOM-214-CLIMATE a81758fffe0312ab
                                          put a new device where another was
 
-    All but `serve` and `demo` speak to a running broker: --url and --token, or KNUTPUNKT_URL and KNUTPUNKT_TOKEN.
+    All but `serve`, `demo` and `listen` speak to a running broker: --url and --token, or KNUTPUNKT_URL and KNUTPUNKT_TOKEN.
     """
 
 
-for command in (serve, demo, config, device, sensor, quarantine, swap, quantities):
+for command in (serve, demo, listen, config, device, sensor, quarantine, swap, quantities):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -50,8 +50,16 @@ FIRST_TO_LOOK_AT = "urn:ngsi-ld:IndoorEnvironmentObserved:room-214"
     show_default=True,
     help="Each sensor sends every so many seconds.",
 )
+@click.option(
+    "--mosquitto",
+    "mosquitto_program",
+    default="mosquitto",
+    show_default=True,
+    metavar="PROGRAM",
+    help="The Mosquitto to start.",
+)
 @click.option("--log-level", default="error", show_default=True, help="Of the broker: debug, info, warning or error.")
-def demo(port: int, data: Path | None, every: float, log_level: str) -> None:
+def demo(port: int, data: Path | None, every: float, mosquitto_program: str, log_level: str) -> None:
     """Run a broker with a small city: buildings, rooms, some twenty sensors that send, until Ctrl-C.
 
     Everything runs on this machine's loopback address. Environment variables and settings files are not looked at.
@@ -61,7 +69,16 @@ def demo(port: int, data: Path | None, every: float, log_level: str) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(_Demo(folder.resolve(), port, every, log_level, keeps=data is not None).run())
+                runner.run(
+                    _Demo(
+                        folder.resolve(),
+                        port,
+                        every,
+                        find_mosquitto(mosquitto_program),
+                        log_level,
+                        keeps=data is not None,
+                    ).run()
+                )
         except* (DemoError, BrokerError, StoreTooNew, OSError, aiohttp.ClientError) as group:
             error: BaseException = group
             while isinstance(error, BaseExceptionGroup):
@@ -73,12 +90,15 @@ def demo(port: int, data: Path | None, every: float, log_level: str) -> None:
 class _Demo:
     """One run."""
 
-    def __init__(self, folder: Path, port: int, every: float, log_level: str, *, keeps: bool) -> None:
+    def __init__(
+        self, folder: Path, port: int, every: float, mosquitto_program: str | None, log_level: str, *, keeps: bool
+    ) -> None:
         self._folder = folder
         self._wanted = port
         self._port = free_tcp_port(port)
         self._coap_port = free_udp_port(5683)
         self._every = every
+        self._mosquitto = mosquitto_program
         self._log_level = log_level
         self._keeps = keeps
         self._clock = Clock()
@@ -90,12 +110,11 @@ class _Demo:
             loop.add_signal_handler(number, self._stop.set)
         if self._wanted not in (0, self._port):
             click.echo(f"Port {self._wanted} is taken; using {self._port}.")
-        program = find_mosquitto()
         async with AsyncExitStack() as running:
             mqtt_port = None
-            if program is not None:
+            if self._mosquitto is not None:
                 click.echo("Starting Mosquitto ...")
-                mqtt_port = await running.enter_async_context(mosquitto(program, self._folder / "mosquitto"))
+                mqtt_port = await running.enter_async_context(mosquitto(self._mosquitto, self._folder / "mosquitto"))
             else:
                 click.echo(
                     "Mosquitto is not installed (apt-get install mosquitto); the sensors use the HTTP intake instead."

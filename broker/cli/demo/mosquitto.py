@@ -19,9 +19,9 @@ _ALSO_IN = "/usr/sbin:/usr/local/sbin"
 """Where Debian puts it; not on a user's PATH."""
 
 
-def find_mosquitto() -> str | None:
-    """The program, or None where it is not installed."""
-    return shutil.which("mosquitto") or shutil.which("mosquitto", path=_ALSO_IN)
+def find_mosquitto(program: str = "mosquitto") -> str | None:
+    """The program's path, or None where it is not installed."""
+    return shutil.which(program) or shutil.which(program, path=_ALSO_IN)
 
 
 @asynccontextmanager
