@@ -39,7 +39,7 @@ def parse_json(body: bytes, *, max_depth: int, exact: bool = True) -> Any:
 
 def _deeper_than(value: Any, levels: int) -> bool:
     layer = [value]
-    for _ in range(levels + 1):
+    for _ in range(levels):
         layer = [
             inner
             for outer in layer

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextvars import ContextVar
 
 import structlog
 
 from broker.config import Log
+
+TRACE: ContextVar[str] = ContextVar("trace", default="")
+"""The request's or uplink's id, in every line logged on its behalf, up to the notifications it causes."""
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -16,7 +20,7 @@ def configure_logs(settings: Log) -> None:
     """Set up structlog, and send what libraries log the same way."""
     level = LEVELS[settings.level]
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _add_trace,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -43,3 +47,10 @@ def configure_logs(settings: Log) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(max(level, logging.WARNING))
+
+
+def _add_trace(logger: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    trace = TRACE.get()
+    if trace:
+        event.setdefault("trace", trace)
+    return event

@@ -15,12 +15,12 @@ from time import perf_counter
 import structlog
 from aiohttp import web
 from prometheus_client import Counter
-from structlog.contextvars import bind_contextvars
 
 from broker import metrics
 from broker.api.problem import problem_response
 from broker.api.route import Handler, Route
 from broker.errors import BrokerError, InternalError, InvalidRequest, Overloaded, PayloadTooLarge
+from broker.logs import TRACE
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +53,7 @@ def wrapped(
         request_id = request.headers.get(REQUEST_ID)
         if request_id is None or _SANE_ID.fullmatch(request_id) is None:
             request_id = new_id()
-        bind_contextvars(request_id=request_id)
+        TRACE.set(request_id)
         response: web.StreamResponse
         try:
             if check is not None:

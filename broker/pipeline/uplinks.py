@@ -17,6 +17,7 @@ from broker.config import Limits
 from broker.devices.model import DeviceModel
 from broker.devices.registry import as_device, as_model
 from broker.errors import Overloaded
+from broker.logs import TRACE
 from broker.pipeline.apply_uplink import ApplyUplink, Decoded, Stale
 from broker.pipeline.intake import Receipt, Uplink
 from broker.pipeline.keep_message import KeepMessage
@@ -54,16 +55,18 @@ class Uplinks:
         kept = KeepMessage(uplink_id, source, raw[: self._limits.uplink_kept_bytes], reason, meta, self._clock.now())
         await self._writer.execute(kept, wait=wait)
         metrics.uplinks.labels(source, "rejected").inc()
-        log.warning("uplink.not_understood", uplink=uplink_id, source=source, reason=reason)
+        log.warning("uplink.not_understood", trace=uplink_id, source=source, reason=reason)
         return Receipt(uplink_id, "rejected", reason)
 
     async def _apply(self, uplink: Uplink, uplink_id: str, *, wait: bool, replay: bool) -> Receipt:
+        request = TRACE.get()
+        TRACE.set(uplink_id)
         for _ in range(DECODE_TRIES):
             decoded = await self._decode(uplink)
             command = ApplyUplink(uplink, uplink_id, decoded, self._limits, replay)
             receipt = await self._writer.execute(command, wait=wait)
             if not isinstance(receipt, Stale):
-                self._tell(uplink, receipt, decoded)
+                self._tell(uplink, receipt, decoded, request)
                 return receipt
             self._registry.in_step(await self._store.epochs())
         raise Overloaded("The device's model is being changed; send the uplink again.")
@@ -80,18 +83,18 @@ class Uplinks:
             return Decoded(model, record.version)
         return decode_by(model, record.version, uplink)
 
-    def _tell(self, uplink: Uplink, receipt: Receipt, decoded: Decoded) -> None:
+    def _tell(self, uplink: Uplink, receipt: Receipt, decoded: Decoded, request: str) -> None:
         metrics.uplinks.labels(uplink.source, receipt.outcome).inc()
         if receipt.outcome == "applied":
             metrics.measurements.labels("applied").inc(len(decoded.measurements))
         report = log.info if receipt.outcome in ("applied", "duplicate") and not receipt.reason else log.warning
         report(
             "uplink." + receipt.outcome,
-            uplink=receipt.uplink_id,
             device=uplink.device_id,
             source=uplink.source,
             frame=uplink.frame_key,
             **({"reason": receipt.reason} if receipt.reason else {}),
+            **({"request": request} if request else {}),
         )
 
 

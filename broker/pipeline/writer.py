@@ -23,6 +23,7 @@ from broker import metrics
 from broker.clock import Clock, Stamp
 from broker.config import Writer as WriterSettings
 from broker.errors import BrokerError, InternalError, Overloaded
+from broker.logs import TRACE
 from broker.stores.base import (
     UNCOUNTED_KINDS,
     ChangeSet,
@@ -51,6 +52,8 @@ CONFLICT_TRIES = 30
 @dataclass(slots=True)
 class _Waiting:
     command: Command[Any]
+    trace: str
+    """The id of the request or uplink that sent it."""
     done: asyncio.Future[Any]
 
 
@@ -106,7 +109,7 @@ class Writer:
         if self._closing:
             raise Overloaded("The broker is stopping; nothing was applied. Try again later.")
         done: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(command, done))
+        self._queue.append(_Waiting(command, TRACE.get(), done))
         self._arrived.set()
         return await done
 
@@ -254,20 +257,20 @@ class Writer:
                 results.append((waiting, InternalError("The command failed; nothing of it was applied.")))
                 continue
             view.absorb(effects, stamp)
-            self._add(effects, stamp, changes)
+            self._add(effects, stamp, waiting.trace, changes)
             results.append((waiting, effects.result))
             if any(write.kind == "subscription" for write in effects.records):
                 return self._finish(view, changes, results, group[position + 1 :])
         return self._finish(view, changes, results, [])
 
-    def _add(self, effects: Effects[Any], stamp: Stamp, changes: ChangeSet) -> None:
+    def _add(self, effects: Effects[Any], stamp: Stamp, trace: str, changes: ChangeSet) -> None:
         changes.history += effects.history
         changes.uplinks += effects.uplinks
         changes.uplink_updates += effects.uplink_updates
         serial = 0
         for change in effects.changes:
             for subscription_id in self._index.match(change, stamp.now):
-                changes.outbox.append(owed(change, subscription_id, stamp.version, stamp.now, serial))
+                changes.outbox.append(owed(change, subscription_id, stamp.version, stamp.now, serial, trace))
                 serial += 1
 
     @staticmethod

@@ -241,8 +241,9 @@ class Lane:
         self._means.settler.state(self.subscription_id, self._state)
         _SENT.inc()
         metrics.notification_seconds.observe((now - head.newest) / SECOND)
-        log.debug(
+        log.info(
             "notification.sent",
+            trace=head.entries[-1].trace,
             subscription=self.subscription_id,
             row=head.rows[-1],
             entity=head.entries[-1].row.entity_id,
@@ -262,6 +263,7 @@ class Lane:
         _FAILED.inc()
         log.warning(
             "notification.failed",
+            trace=self._head.entries[-1].trace,
             subscription=self.subscription_id,
             row=self._head.rows[-1],
             entity=self._head.entries[-1].row.entity_id,

@@ -3,7 +3,8 @@
 What is owed is kept as a snapshot of the entity as the change left it; how it looks (format, attributes, @context) is
 decided when it is sent, by the subscription as it then is.
 
-    {"entity": {…}, "attributes": {"https://…/temperature": "attributeUpdated"}, "trigger": "entityUpdated", "at": …}
+    {"entity": {…}, "attributes": {"https://…/temperature": "attributeUpdated"}, "trigger": "entityUpdated", "at": …,
+     "trace": "…"}
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Owed:
     attributes: dict[Iri, AttributeTrigger]
     trigger: EntityTrigger
     at: Micros
+    trace: str = ""
+    """The id of the request or uplink that caused the change, for the log."""
 
 
 class _Latest:
@@ -46,7 +49,9 @@ class _Latest:
 _latest = _Latest()
 
 
-def owed(change: EntityChange, subscription_id: str, version: int, now: Micros, serial: int) -> OutboxRow:
+def owed(
+    change: EntityChange, subscription_id: str, version: int, now: Micros, serial: int, trace: str = ""
+) -> OutboxRow:
     """The outbox row for one subscription that `change` triggers.
 
     `version` is the change's, `now` its time (microseconds), `serial` counts the rows of one version. The id sorts by
@@ -54,7 +59,13 @@ def owed(change: EntityChange, subscription_id: str, version: int, now: Micros, 
     """
     if _latest.change is not change:
         _latest.body = dumps(
-            {"entity": change.entity, "attributes": change.attributes, "trigger": change.trigger, "at": now}
+            {
+                "entity": change.entity,
+                "attributes": change.attributes,
+                "trigger": change.trigger,
+                "at": now,
+                "trace": trace,
+            }
         )
         _latest.change = change
     who = blake2b(f"{change.entity_id}\0{subscription_id}".encode(), digest_size=6).hexdigest()
@@ -70,7 +81,7 @@ def owed(change: EntityChange, subscription_id: str, version: int, now: Micros, 
 def read_owed(row: OutboxRow) -> Owed:
     """What `owed` wrote."""
     body: dict[str, Any] = loads(row.body)
-    return Owed(row, body["entity"], body["attributes"], body["trigger"], body["at"])
+    return Owed(row, body["entity"], body["attributes"], body["trigger"], body["at"], body.get("trace", ""))
 
 
 def coalesce(rows: Sequence[Owed]) -> list[Owed]:
@@ -82,7 +93,9 @@ def coalesce(rows: Sequence[Owed]) -> list[Owed]:
     for one in rows:
         earlier = latest.pop(one.row.entity_id, None)
         if earlier is not None and one.trigger == "entityUpdated":
-            one = Owed(one.row, one.entity, {**earlier.attributes, **one.attributes}, earlier.trigger, one.at)
+            one = Owed(
+                one.row, one.entity, {**earlier.attributes, **one.attributes}, earlier.trigger, one.at, one.trace
+            )
         latest[one.row.entity_id] = one
     return list(latest.values())
 
