@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import quote
 
 from aiohttp import web
@@ -17,14 +16,11 @@ from broker.api.parameters import options, parameters
 from broker.api.route import Route
 from broker.api.services import Services
 from broker.api.tenant import check_tenant, tenant_store
-from broker.clock import Stamp
-from broker.config import Limits
 from broker.entities.records import DeleteRecord, PutRecord
 from broker.errors import BadRequestData, ResourceNotFound
 from broker.query.builder import entity_query, flag
-from broker.stores.base import Needs, RecordWrite, Snapshot
-from broker.stores.command import Effects, View
-from broker.subscriptions.model import parse_patch, parse_subscription, render_subscription
+from broker.subscriptions.commands import UpdateSubscription
+from broker.subscriptions.model import parse_subscription, render_subscription
 from broker.subscriptions.state import read_state
 
 ALL = "/ngsi-ld/v1/subscriptions"
@@ -34,28 +30,6 @@ WRITE = frozenset({"local"})
 RETRIEVE = frozenset({"local", "options"})
 QUERY = RETRIEVE | {"count", "limit", "offset"}
 """`offset` and `count`: 5.5.9.2, 6.3.13."""
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateSubscription:
-    """5.8.2 Update Subscription. Raises ResourceNotFound, BadRequestData."""
-
-    id: str
-    sent: Document
-    limits: Limits
-
-    def needs(self, seen: Snapshot) -> Needs:
-        """The subscription as it is."""
-        return Needs(records={("subscription", self.id)})
-
-    def apply(self, view: View, stamp: Stamp) -> Effects[None]:
-        """The next state of its record."""
-        record = view.record("subscription", self.id)
-        if record is None:
-            raise _unknown(self.id)
-        body = parse_patch(record.body, self.sent.value, self.sent.names, self.sent.source, self.limits, stamp)
-        write = RecordWrite("subscription", self.id, body, stamp.version, record.version, record.keys)
-        return Effects(None, records=[write])
 
 
 def routes(services: Services) -> list[Route]:
@@ -124,7 +98,7 @@ def routes(services: Services) -> list[Route]:
         flag(parameters(request, WRITE), "local")
         wanted = subscription_id(request)
         sent = await _read(request, services)
-        await services.writer.execute(UpdateSubscription(wanted, sent, limits))
+        await services.writer.execute(UpdateSubscription(wanted, sent.value, sent.names, sent.source, limits))
         return web.Response(status=204)
 
     async def delete(request: web.Request) -> web.Response:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
+from broker.api.body import read_json
 from broker.api.services import Services
 from broker.clock import Micros, iso, parse_network_time
-from broker.errors import BadRequestData, InvalidRequest
-from broker.jsonio import dumps, parse_json
+from broker.errors import BadRequestData
+from broker.jsonio import dumps
 
 PAGE = 100
 PAGE_MOST = 1000
@@ -24,7 +25,7 @@ def answer(value: Any, status: int = 200) -> web.Response:
 
 async def body(request: web.Request, services: Services) -> dict[str, Any]:
     """The request's JSON object."""
-    document = parse_json(await request.read(), max_depth=services.settings.limits.json_depth)
+    document = await read_json(request, services.settings.limits)
     if not isinstance(document, dict):
         raise BadRequestData("The body must be a JSON object.")
     return document
@@ -61,20 +62,7 @@ def moment(value: Any, name: str) -> Micros | None:
     return at
 
 
-def parameters(request: web.Request, known: Iterable[str]) -> dict[str, str]:
-    """The query parameters, or InvalidRequest naming the one that is not known or comes twice."""
-    allowed = list(known)
-    found: dict[str, str] = {}
-    for name, value in request.query.items():
-        if name not in allowed:
-            raise InvalidRequest(f"The parameter '{name}' is not known here; known are: {', '.join(sorted(allowed))}.")
-        if name in found:
-            raise InvalidRequest(f"The parameter '{name}' is given twice.")
-        found[name] = value
-    return found
-
-
-def page_limit(given: dict[str, str]) -> int:
+def page_limit(given: Mapping[str, str]) -> int:
     """The parameter `limit`."""
     value = given.get("limit")
     if value is None:

@@ -6,8 +6,9 @@ from typing import Any
 
 from aiohttp import web
 
-from broker.api.management.common import answer, body, page_limit, parameters, shown_times
+from broker.api.management.common import answer, body, page_limit, shown_times
 from broker.api.management.shapes import shown_binding
+from broker.api.parameters import parameters
 from broker.api.route import Route
 from broker.api.services import Services
 from broker.devices.check import check_id, check_model
@@ -26,7 +27,7 @@ def routes(services: Services) -> list[Route]:
     store, writer = services.store, services.writer
 
     async def list_devices(request: web.Request) -> web.Response:
-        given = parameters(request, ("limit", "after"))
+        given = parameters(request, frozenset(("limit", "after")))
         records = await store.records("device", after=given.get("after", ""), limit=page_limit(given))
         return answer([await shown(record) for record in records])
 
@@ -58,7 +59,7 @@ def routes(services: Services) -> list[Route]:
         }
 
     async def list_models(request: web.Request) -> web.Response:
-        given = parameters(request, ("limit", "after"))
+        given = parameters(request, frozenset(("limit", "after")))
         records = await store.records("device_model", after=given.get("after", ""), limit=page_limit(given))
         return answer([record.body for record in records])
 

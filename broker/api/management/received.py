@@ -7,8 +7,9 @@ from typing import get_args
 
 from aiohttp import web
 
-from broker.api.management.common import answer, moment, page_limit, parameters
+from broker.api.management.common import answer, moment, page_limit
 from broker.api.management.shapes import shown_history, shown_uplink
+from broker.api.parameters import parameters
 from broker.api.route import Route
 from broker.api.services import Services
 from broker.clock import iso
@@ -22,7 +23,7 @@ def routes(services: Services) -> list[Route]:
     store = services.store
 
     async def quarantine(request: web.Request) -> web.Response:
-        parameters(request, ())
+        parameters(request, frozenset())
         groups = await store.quarantine()
         return answer(
             [
@@ -38,7 +39,7 @@ def routes(services: Services) -> list[Route]:
         )
 
     async def uplinks(request: web.Request) -> web.Response:
-        given = parameters(request, ("status", "device", "after", "limit", "newestFirst"))
+        given = parameters(request, frozenset(("status", "device", "after", "limit", "newestFirst")))
         status = given.get("status")
         if status is not None and status not in get_args(UplinkStatus):
             known = ", ".join(get_args(UplinkStatus))
@@ -59,7 +60,7 @@ def routes(services: Services) -> list[Route]:
         return answer({**shown_uplink(row), "raw": base64.b64encode(row.raw).decode()})
 
     async def history(request: web.Request) -> web.Response:
-        given = parameters(request, ("entity", "attribute", "since", "until", "limit", "newestFirst"))
+        given = parameters(request, frozenset(("entity", "attribute", "since", "until", "limit", "newestFirst")))
         if "entity" not in given:
             raise BadRequestData("'entity' is required: the id of the entity whose history is asked for.")
         names = services.contexts.core

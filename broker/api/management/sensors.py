@@ -6,8 +6,9 @@ from typing import Any
 
 from aiohttp import web
 
-from broker.api.management.common import answer, body, members, moment, page_limit, parameters, text
+from broker.api.management.common import answer, body, members, moment, page_limit, text
 from broker.api.management.shapes import shown_binding, shown_claim
+from broker.api.parameters import parameters
 from broker.api.route import Route
 from broker.api.services import Services
 from broker.devices.check import check_sensor
@@ -26,7 +27,7 @@ def routes(services: Services) -> list[Route]:
     store, writer, claims = services.store, services.writer, services.claims
 
     async def list_sensors(request: web.Request) -> web.Response:
-        given = parameters(request, ("limit", "after", "entity"))
+        given = parameters(request, frozenset(("limit", "after", "entity")))
         key = f"entity:{given['entity']}" if "entity" in given else None
         records = await store.records("virtual_sensor", key=key, after=given.get("after", ""), limit=page_limit(given))
         return answer([await shown(record) for record in records])
