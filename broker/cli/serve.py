@@ -94,15 +94,16 @@ def config() -> None:
         if section is None:
             continue
         click.echo(f"# {(section.__doc__ or '').strip().splitlines()[0]}")
-        click.echo(f"[[{name}]]" if name == "mqtt" else f"[{name}]")
+        click.echo(f"# [[{name}]]" if name == "mqtt" else f"[{name}]")
         for setting, text in documented(section):
             click.echo(f"# {text}\n# {setting} = {_toml(_default(section, setting))}")
         click.echo()
 
 
 def _default(section: type[Struct], setting: str) -> object:
-    fields = section.__struct_fields__
-    default = section.__struct_defaults__[fields.index(setting) - len(fields)] if section.__struct_defaults__ else ""
+    fields, defaults = section.__struct_fields__, section.__struct_defaults__
+    from_the_end = len(fields) - fields.index(setting)
+    default = defaults[-from_the_end] if from_the_end <= len(defaults) else NODEFAULT
     return "" if default is NODEFAULT else default
 
 
