@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -174,3 +175,40 @@ async def test_a_cancelled_commit_keeps_nothing_locked(both: tuple[TenantStore, 
             break
         of_cut = {row.version for row in await other.history(ROOM)}
         assert of_cut == {int(row.id.split("-")[0], 16) for row in await other.outbox("urn:sub:1")}
+
+
+DIES_IN_MID_COMMIT = """
+import asyncio, os, sys
+from broker.stores.base import ChangeSet
+from broker.stores.mongo.change_set import Plan
+from tests.support.stores import entity, make_store, put
+
+async def main():
+    store = make_store(sys.argv[1])
+    await store.open()
+    tenant = await store.tenant()
+    session = await tenant._session.use()
+    await session.start_transaction()
+    await Plan(ChangeSet(entities=[put(entity("urn:e:1", n=2), 2, 1)])).run(tenant.database, session)
+    os._exit(9)
+
+asyncio.run(main())
+"""
+
+
+async def test_what_a_process_had_in_hand_when_it_died_blocks_nobody_for_long(mongo_url: str) -> None:
+    store = make_store(mongo_url)
+    await store.open()
+    try:
+        tenant = await store.tenant()
+        await tenant.commit(ChangeSet(entities=[put(entity("urn:e:1", n=1), 1)]))
+        child = await asyncio.create_subprocess_exec(sys.executable, "-c", DIES_IN_MID_COMMIT, mongo_url)
+        assert await child.wait() == 9
+        with pytest.raises(Conflict):
+            await tenant.commit(ChangeSet(entities=[put(entity("urn:e:1", n=3), 3, 1)]))
+        await tenant.commit(ChangeSet(entities=[put(entity("urn:e:1", n=3), 3, 1)]))
+        kept = await tenant.entity("urn:e:1")
+        assert kept is not None
+        assert kept.version == 3
+    finally:
+        await store.close()

@@ -24,6 +24,8 @@ TRANSIENT: Final = "TransientTransactionError"
 UNKNOWN_RESULT: Final = "UnknownTransactionCommitResult"
 _DUPLICATE_KEY: Final = 11000
 _WRITE_CONFLICT: Final = 112
+_ENDED: Final = frozenset({225, 251, 11601})
+"""TransactionTooOld, NoSuchTransaction, Interrupted: the session was ended, by another process or by the server."""
 _REFUSED: Final = frozenset({13, 18})  # Unauthorized, AuthenticationFailed
 
 
@@ -49,8 +51,10 @@ def translated() -> Iterator[None]:
 
 
 def is_conflict(error: PyMongoError) -> bool:
-    """Whether another transaction was first: a key that is taken, or MongoDB's own write conflict."""
+    """Whether another was first (a key that is taken, MongoDB's own write conflict) or our transaction was ended."""
     if isinstance(error, DuplicateKeyError) or error.has_error_label(TRANSIENT):
+        return True
+    if isinstance(error, OperationFailure) and error.code in _ENDED:
         return True
     if isinstance(error, BulkWriteError):
         codes = {failed.get("code") for failed in error.details.get("writeErrors", ())}

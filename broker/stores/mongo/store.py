@@ -55,6 +55,8 @@ class MongoStore:
     async def close(self) -> None:
         """See Store."""
         client, self._client = self._client, None
+        for tenant in self._tenants.values():
+            await tenant.close()
         self._tenants.clear()
         if client is not None:
             await client.close()
@@ -71,7 +73,7 @@ class MongoStore:
             return known
         async with self._opening:
             if name not in self._tenants:
-                tenant = MongoTenant(self._connected(), database_name(self._database, name))
+                tenant = MongoTenant(self._connected(), database_name(self._database, name), self._clock)
                 with translated():
                     await migrate(tenant.database, self._clock)
                 self._tenants[name] = tenant

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 from pymongo import AsyncMongoClient, ReadPreference
@@ -13,11 +14,12 @@ from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from broker.clock import Micros
+from broker.clock import Clock, Micros
 from broker.ngsild.model import Iri
 from broker.query.ast import EntityQuery
 from broker.stores.base import (
     ChangeSet,
+    Conflict,
     HistoryRow,
     Needs,
     OutboxRow,
@@ -43,6 +45,7 @@ from broker.stores.mongo.documents import (
 )
 from broker.stores.mongo.entity_query import find_page
 from broker.stores.mongo.failures import UNKNOWN_RESULT, translated
+from broker.stores.mongo.sessions import CommitSession
 
 MAJORITY: Final = WriteConcern("majority", j=True)
 """Durable: in the journal of most members, so that no failover undoes it."""
@@ -55,7 +58,7 @@ COMMIT_PAUSE_SECONDS: Final = 0.05
 class MongoTenant:
     """A `broker.stores.base.TenantStore` on one MongoDB database."""
 
-    def __init__(self, client: AsyncMongoClient[Document], name: str) -> None:
+    def __init__(self, client: AsyncMongoClient[Document], name: str, clock: Clock) -> None:
         self._client = client
         self.database: AsyncDatabase[Document] = client.get_database(
             name,
@@ -66,6 +69,7 @@ class MongoTenant:
         self._entities = self.database["entities"]
         self._records = self.database["records"]
         self._uplinks = self.database["uplinks"]
+        self._session = CommitSession(client, self.database, clock)
         self._turn = asyncio.Lock()  # first come, first served
 
     # --- the writer's ---
@@ -99,16 +103,35 @@ class MongoTenant:
             return
         plan = Plan(changes)
         async with self._turn:
-            with translated():
-                # Leaving the session aborts a transaction that was not committed, a cancelled one too.
-                async with self._client.start_session() as session:
-                    await session.start_transaction(
-                        read_concern=ReadConcern("snapshot"),
-                        write_concern=MAJORITY,
-                        read_preference=ReadPreference.PRIMARY,
-                    )
-                    await plan.run(self.database, session)
-                    await _commit(session)
+            try:
+                with translated():
+                    await self._run(plan)
+            except Conflict:
+                with suppress(PyMongoError):
+                    await self._session.sweep()
+                raise
+
+    async def _run(self, plan: Plan) -> None:
+        """The transaction. When it fails in any way, cancellation included, its session goes, and the transaction with it."""
+        session = await self._session.use()
+        done = False
+        try:
+            await session.start_transaction(
+                read_concern=ReadConcern("snapshot"), write_concern=MAJORITY, read_preference=ReadPreference.PRIMARY
+            )
+            await plan.run(self.database, session)
+            await _commit(session)
+            done = True
+        finally:
+            if not done:
+                with suppress(PyMongoError):
+                    await self._session.drop()
+
+    async def close(self) -> None:
+        """Give the session back."""
+        async with self._turn:
+            with suppress(PyMongoError):
+                await self._session.drop()
 
     async def epochs(self) -> dict[RecordKind, int]:
         """See TenantStore."""
