@@ -41,6 +41,9 @@ from broker.subscriptions.index import SubscriptionIndex
 
 log = structlog.get_logger(__name__)
 
+CATCH_UP_SECONDS = 60.0
+"""How often the quarantine is looked through for devices that are bound."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -88,7 +91,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
     async with _built(settings, clock) as parts, asyncio.TaskGroup() as inner:
         inner.create_task(_watched(stop, "writer", parts.writer.run()))
         inner.create_task(_watched(stop, "delivery", parts.delivery.run()))
-        inner.create_task(_watched(stop, "quarantine", _catch_up(parts)))
+        inner.create_task(_watched(stop, "quarantine", _catch_up(parts, stop)))
         try:
             async with _http(parts) as (host, port), asyncio.TaskGroup() as intakes:
                 tasks = [intakes.create_task(_watched(stop, name, run)) for name, run in _adapters(parts)]
@@ -229,10 +232,14 @@ async def _watched(stop: asyncio.Event, name: str, run: Coroutine[Any, Any, None
         raise
 
 
-async def _catch_up(parts: Parts) -> None:
-    """Replay what a claim left behind when the process ended in the middle of it."""
-    with contextlib.suppress(BrokerError):
-        await parts.claims.catch_up()
+async def _catch_up(parts: Parts, stop: asyncio.Event) -> None:
+    """Replay what was bound and still waits: a claim that ended in the middle, an uplink that crossed another process's."""
+    while not stop.is_set():
+        with contextlib.suppress(BrokerError):
+            await parts.claims.catch_up()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CATCH_UP_SECONDS):
+                await stop.wait()
 
 
 async def _drained(parts: Parts) -> None:

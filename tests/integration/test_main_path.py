@@ -55,7 +55,7 @@ async def running(folder: Path, settings: dict[str, str]) -> AsyncIterator[Broke
 async def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
     """What `condition` gives once it is true."""
     async with asyncio.timeout(seconds):
-        while not (found := await condition()):  # noqa: ASYNC110  (over HTTP there is nothing to wait on)
+        while not (found := await condition()):
             await asyncio.sleep(0.05)
         return found
 
