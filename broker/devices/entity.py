@@ -15,7 +15,7 @@ from broker.stores.base import HistoryRow
 
 DEVICE_TYPE: Iri = DEFAULT_VOCAB + "Device"
 CONTROLLED_ASSET: Iri = DEFAULT_VOCAB + "controlledAsset"
-_NAME: Iri = "https://schema.org/name"
+_NAME: Iri = DEFAULT_VOCAB + "name"
 _MODEL: Iri = DEFAULT_VOCAB + "modelName"
 _BRAND: Iri = DEFAULT_VOCAB + "brandName"
 _CATEGORY: Iri = DEFAULT_VOCAB + "category"
