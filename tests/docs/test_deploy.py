@@ -59,7 +59,7 @@ def test_the_images_and_the_units_settings_exist() -> None:
     dockerfile = (DEPLOY / "Dockerfile").read_text()
     unit = (DEPLOY / "systemd/knutpunkt.service").read_text()
     found = {name: value for text in (dockerfile, unit) for name, value in re.findall(r"(KNUTPUNKT_\w+)=(\S+)", text)}
-    assert {"KNUTPUNKT_STORE_URL", "KNUTPUNKT_HTTP_HOST"} <= set(found)
+    assert {"KNUTPUNKT_LOG_FORMAT", "KNUTPUNKT_HTTP_HOST"} <= set(found)
     load_settings(environment={name: value for name, value in found.items() if name != "KNUTPUNKT_HTTP_TOKEN"})
     copied = re.findall(r"^COPY (?!--)(.+) \S+$", dockerfile, re.MULTILINE)
     assert [name for line in copied for name in line.split() if not (ROOT / name).exists()] == []
