@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -77,6 +78,8 @@ class Receiver:
 
     def __init__(self) -> None:
         self.accepted: list[Received] = []
+        self.accepted_at: list[int] = []
+        """When each was accepted, microseconds since the epoch."""
         self.tried: list[Received] = []
         self.script: deque[Behaviour] = deque()
         self.otherwise: Behaviour = answer(204)
@@ -134,6 +137,7 @@ class Receiver:
         if 200 <= response.status < 300:
             async with self._changed:
                 self.accepted.append(received)
+                self.accepted_at.append(time.time_ns() // 1000)
                 self._changed.notify_all()
         return response
 
