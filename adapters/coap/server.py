@@ -22,12 +22,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from dataclasses import replace
 from typing import Any
 
 import structlog
 from aiocoap import Code, Context, Message, resource
 from aiocoap.error import NotFound
+from msgspec.structs import replace
 
 from adapters.coap import senml
 from adapters.coap.assembly import BoundedSpool, too_large

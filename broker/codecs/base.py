@@ -6,16 +6,16 @@ unitCode), '' for what has none.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from broker.clock import Micros
 
 Value = float | int | bool | str
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
+class Measurement(Struct, frozen=True):
     """One quantity, unit, value and time of observation, on one channel of a device."""
 
     quantity: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from broker.ngsild.model import Entity, Iri
 
@@ -11,8 +12,7 @@ AttributeTrigger = Literal["attributeCreated", "attributeUpdated", "attributeDel
 EntityTrigger = Literal["entityCreated", "entityUpdated", "entityDeleted"]
 
 
-@dataclass(frozen=True, slots=True)
-class EntityChange:
+class EntityChange(Struct, frozen=True):
     """One entity before and after one command, and why.
 
     `attributes` names the attributes that changed, each with its trigger (ETSI GS CIM 009 v1.9.1, 5.2.12

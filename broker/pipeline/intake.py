@@ -6,16 +6,16 @@ returned, never before; what they raise means: not committed, do not acknowledge
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
+
+from msgspec import Struct, field
 
 from broker.clock import Micros
 
 UplinkKind = Literal["up", "join", "status", "ack", "txack", "log", "location"]
 
 
-@dataclass(frozen=True, slots=True)
-class Radio:
+class Radio(Struct, frozen=True):
     """How well the network heard the device: the best gateway's figures."""
 
     rssi: float | None = None
@@ -28,8 +28,7 @@ class Radio:
     data_rate: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SensedValue:
+class SensedValue(Struct, frozen=True):
     """A value that arrives named already (SenML over CoAP, a network's decoded object): no codec is needed."""
 
     name: str
@@ -40,8 +39,7 @@ class SensedValue:
     """None: when it was received."""
 
 
-@dataclass(frozen=True, slots=True)
-class Uplink:
+class Uplink(Struct, frozen=True):
     """One message from a device, as its network delivered it (the network's envelope taken off, nothing decoded)."""
 
     source: str
@@ -78,8 +76,7 @@ class Uplink:
 Outcome = Literal["applied", "quarantined", "rejected", "duplicate"]
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(Struct, frozen=True):
     """What became of an uplink. It is durable when the caller sees this."""
 
     uplink_id: str

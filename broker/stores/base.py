@@ -11,6 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+import msgspec
+from msgspec import Struct
+
 from broker.clock import Micros
 from broker.ngsild.model import Entity, Instance, Iri
 from broker.query.ast import EntityQuery
@@ -43,16 +46,14 @@ class StoreTooNew(Exception):
 # --- what is read -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEntity:
+class StoredEntity(Struct, frozen=True):
     """An entity as kept, with the version of its last change."""
 
     entity: Entity
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """A JSON document of a kind. `keys` find it by other things than its id, e.g. a binding by 'device:a81758…'."""
 
     kind: RecordKind
@@ -117,8 +118,7 @@ class Snapshot:
 # --- what is written --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class EntityWrite:
+class EntityWrite(Struct, frozen=True):
     """The next state of one entity. `entity` None deletes it. `expected` is the version it was read at, 0 if absent."""
 
     id: str
@@ -129,8 +129,7 @@ class EntityWrite:
     """The attributes whose index entries may differ from before; None: all (types and scope may differ too)."""
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryRow:
+class HistoryRow(Struct, frozen=True):
     """One attribute instance as it was observed or written; append-only.
 
     `instance` None says that the attribute was deleted. `observed_at` falls back to `recorded_at` where the instance
@@ -152,8 +151,7 @@ class HistoryRow:
     binding_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxRow:
+class OutboxRow(Struct, frozen=True):
     """A notification that is owed. `id` sorts in the order of the changes: `f"{version:016x}-…"`."""
 
     id: str
@@ -164,8 +162,7 @@ class OutboxRow:
     """JSON that `broker.subscriptions` made and reads."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordWrite:
+class RecordWrite(Struct, frozen=True):
     """The next state of a record. `body` None deletes it. `expected` None: whatever is there; 0: must be absent."""
 
     kind: RecordKind
@@ -176,8 +173,7 @@ class RecordWrite:
     keys: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class UplinkRow:
+class UplinkRow(Struct, frozen=True):
     """A raw uplink as it came in, and what became of it. The quarantine is the rows whose status says so."""
 
     id: str
@@ -192,12 +188,11 @@ class UplinkRow:
     """The network's identification of the frame; unique, so that a redelivered frame is known. None: has none."""
     raw: bytes
     """The message exactly as it came in."""
-    meta: dict[str, Any] = field(default_factory=dict)
+    meta: dict[str, Any] = msgspec.field(default_factory=dict)
     """What the adapter needs to read `raw` again (topic, path, content format) and what is known (fCnt, rssi, …)."""
 
 
-@dataclass(frozen=True, slots=True)
-class UplinkUpdate:
+class UplinkUpdate(Struct, frozen=True):
     """A quarantined uplink's next status (claimed: 'applied', or 'discarded'). Conflict if it is not as expected."""
 
     id: str

@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from broker.stores.base import ChangeSet, HistoryRow, TenantStore
 from tests.support.stores import MOMENT, history_row

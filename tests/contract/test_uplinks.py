@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from broker.stores.base import ChangeSet, Conflict, Needs, QuarantineGroup, TenantStore, UplinkUpdate
 from tests.support.stores import MOMENT, uplink_row

@@ -129,7 +129,7 @@ class City:
 
     async def until(self, condition: Any, seconds: float = 20.0) -> None:
         async with asyncio.timeout(seconds):
-            while not await condition():  # noqa: ASYNC110 - the store tells nobody
+            while not await condition():
                 await asyncio.sleep(0.02)
 
     async def nothing_owed(self) -> bool:

@@ -130,7 +130,7 @@ async def test_a_lease_is_held_by_one_and_taken_over_when_it_ran_out(both: tuple
     await other.release(["delivery:1"], "process-b")
     assert not await other.lease("delivery:1", "process-b", 60)
     assert await one.lease("delivery:1", "process-a", 0.05)
-    while not await other.lease("delivery:1", "process-b", 60):  # noqa: ASYNC110  (the server's clock is waited for)
+    while not await other.lease("delivery:1", "process-b", 60):
         await asyncio.sleep(0.01)
     assert not await one.lease("delivery:1", "process-a", 60)
 

@@ -192,7 +192,7 @@ async def test_two_members_of_a_shared_subscription_divide_the_uplinks(mosquitto
 
 async def _until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110  over two intakes, or before a commit: nothing tells
+        while not condition():
             await asyncio.sleep(0.02)
 
 
