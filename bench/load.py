@@ -7,12 +7,28 @@ import multiprocessing
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from typing import cast
 
 import uvloop
 
 PROCESSES = 2
-"""More than one, so that the generator is not what limits; it can send about five times what the broker takes."""
+"""More than one, so that the generator is not what limits (`bench.patch` measures how much it could send)."""
+STARTING_SECONDS = 2.0
+"""In which all processes come up and connect, so that they measure the same seconds."""
+WARMING_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What was answered."""
+
+    rate: float
+    """Answers a second while it was measured."""
+    answered: int
+    """All answers, also those before and after."""
+    open: int
+    """Requests that were sent and not answered when the connections were cut."""
 
 
 class _Connection(asyncio.Protocol):
@@ -25,9 +41,11 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
-        self._send()
 
-    def _send(self) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.wrong += 1
+
+    def send(self) -> None:
         self._transport.write(self._requests[self._next % len(self._requests)])
         self._next += 1
 
@@ -39,13 +57,13 @@ class _Connection(asyncio.Protocol):
             self.wrong += 1
         self._buffer = b""
         self.answered += 1
-        self._send()
+        self.send()
 
 
-def _run(port: int, requests: Sequence[bytes], connections: int, seconds: float) -> tuple[float, int]:
-    async def run() -> tuple[float, int]:
+def _run(port: int, requests: Sequence[bytes], connections: int, begin: float, seconds: float) -> tuple[Load, int]:
+    async def run() -> tuple[Load, int]:
         loop = asyncio.get_running_loop()
-        made = []
+        made: list[tuple[asyncio.Transport, _Connection]] = []
         for number in range(connections):
             start = number * len(requests) // connections
 
@@ -54,27 +72,36 @@ def _run(port: int, requests: Sequence[bytes], connections: int, seconds: float)
 
             transport, protocol = await loop.create_connection(connection, "127.0.0.1", port)
             made.append((transport, protocol))
-        await asyncio.sleep(0.5)
+        if time.monotonic() > begin:
+            raise AssertionError(f"The load generator needed more than {STARTING_SECONDS} s to start.")
+        await asyncio.sleep(begin - time.monotonic())
+        for _, protocol in made:
+            protocol.send()
+        await asyncio.sleep(WARMING_SECONDS)
         before, started = sum(protocol.answered for _, protocol in made), time.perf_counter()
         await asyncio.sleep(seconds)
         count, took = sum(protocol.answered for _, protocol in made) - before, time.perf_counter() - started
-        wrong = sum(protocol.wrong for _, protocol in made)
+        answered, wrong = sum(protocol.answered for _, protocol in made), sum(protocol.wrong for _, protocol in made)
         for transport, _ in made:
             transport.abort()
-        return count / took, wrong
+        return Load(count / took, answered, connections), wrong
 
     return uvloop.run(run())
 
 
-def rate(port: int, requests: Sequence[bytes], connections: int, seconds: float) -> float:
-    """Requests answered a second. Fails when one was not answered 204."""
+def load(port: int, requests: Sequence[bytes], connections: int, seconds: float) -> Load:
+    """Requests answered. Fails when one was not answered 204, or a connection was closed."""
     processes = min(PROCESSES, connections)
     shares = [connections // processes + (number < connections % processes) for number in range(processes)]
+    begin = time.monotonic() + STARTING_SECONDS  # one clock for all processes
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         tasks = [
-            pool.submit(_run, port, requests[number::processes], share, seconds) for number, share in enumerate(shares)
+            pool.submit(_run, port, requests[number::processes], share, begin, seconds)
+            for number, share in enumerate(shares)
         ]
         results = [task.result() for task in tasks]
-    if any(wrong for _, wrong in results):
-        raise AssertionError(f"{sum(wrong for _, wrong in results)} requests were not answered 204")
-    return sum(figure for figure, _ in results)
+    wrong = sum(count for _, count in results)
+    if wrong:
+        raise AssertionError(f"{wrong} requests were not answered 204, or their connection was closed")
+    loads = [one for one, _ in results]
+    return Load(sum(one.rate for one in loads), sum(one.answered for one in loads), sum(one.open for one in loads))

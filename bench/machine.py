@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sqlite3
 import statistics
 import tempfile
 import time
@@ -13,13 +14,16 @@ FSYNCS = 200
 
 
 def facts() -> dict[str, str]:
-    """CPU, memory, versions, and what one durable write costs here."""
+    """CPU, how busy it is, versions, and what one durable write costs where the benchmarks write."""
     return {
-        "cpu": _cpu(),
+        "CPU": _cpu(),
         "cores": str(os.cpu_count()),
+        "load at the start": f"{os.getloadavg()[0]:.1f}",
         "kernel": platform.release(),
-        "python": platform.python_version(),
-        "fsync": f"{_fsync_milliseconds():.2f} ms (median of {FSYNCS} appends of 4 KB with fsync)",
+        "Python": platform.python_version(),
+        "SQLite": sqlite3.sqlite_version,
+        "file system": _file_system(Path(tempfile.gettempdir())),
+        "fsync": f"{_fsync_milliseconds():.2f} ms (median of {FSYNCS} appends of 4 KB)",
     }
 
 
@@ -28,6 +32,16 @@ def _cpu() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
+
+
+def _file_system(path: Path) -> str:
+    """The type of the file system that holds `path`, by the longest mount point above it."""
+    best, kind = "", "unknown"
+    for line in Path("/proc/mounts").read_text("utf-8", errors="replace").splitlines():
+        _, point, this_kind, *_ = line.split(" ")
+        if path.is_relative_to(point) and len(point) >= len(best):
+            best, kind = point, this_kind
+    return kind
 
 
 def _fsync_milliseconds() -> float:

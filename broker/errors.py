@@ -8,7 +8,7 @@ name. No stack traces, driver names, paths or secrets. Types and titles are NGSI
 from __future__ import annotations
 
 NGSI_LD_ERRORS = "https://uri.etsi.org/ngsi-ld/errors/"
-KNUTPUNKT_ERRORS = "https://knutpunkt.dev/errors/"
+KNUTPUNKT_ERRORS = "urn:knutpunkt:error:"
 
 
 class BrokerError(Exception):

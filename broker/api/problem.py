@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from broker.errors import BrokerError, MethodNotAllowed, Overloaded, ResourceNotFound, Unauthorized
+from broker.errors import KNUTPUNKT_ERRORS, BrokerError, MethodNotAllowed, Overloaded, ResourceNotFound, Unauthorized
 from broker.jsonio import dumps
 
 JSON = "application/json"
@@ -15,7 +15,7 @@ WITHOUT_BODY = frozenset({411, 415})
 class LengthRequired(BrokerError):
     """A body came without Content-Length (6.3.4)."""
 
-    type = "https://knutpunkt.dev/errors/LengthRequired"
+    type = KNUTPUNKT_ERRORS + "LengthRequired"
     title = "Length required"
     status = 411
 
