@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestServer
 
 from broker.app import Running, serve
 from broker.config import Http, Settings, StoreSettings
+from broker.errors import KNUTPUNKT_ERRORS, NGSI_LD_ERRORS
 
 LD = "application/ld+json"
 
@@ -48,7 +49,7 @@ class Api:
         assert answer.headers["Content-Type"] == "application/json"
         assert "Link" not in answer.headers
         body = answer.json()
-        assert body["type"].endswith(f"/{kind}"), body
+        assert body["type"] in (NGSI_LD_ERRORS + kind, KNUTPUNKT_ERRORS + kind), body
         assert body["title"] and body["status"] == status
         detail: str = body["detail"]
         return detail

@@ -13,7 +13,14 @@ from broker.api.body import read_body, read_json
 from broker.api.route import Route
 from broker.api.routing import with_routes
 from broker.config import Http, Limits, Settings
-from broker.errors import AlreadyExists, LdContextNotAvailable, Overloaded, UnsupportedMediaType
+from broker.errors import (
+    KNUTPUNKT_ERRORS,
+    NGSI_LD_ERRORS,
+    AlreadyExists,
+    LdContextNotAvailable,
+    Overloaded,
+    UnsupportedMediaType,
+)
 
 LIMITS = Limits(body_bytes=2048, json_depth=8)
 Client = TestClient[web.Request, web.Application]
@@ -88,7 +95,7 @@ async def problem(response: Any, status: int, kind: str) -> dict[str, Any]:
     assert response.headers["Content-Type"] == "application/json"
     body: dict[str, Any] = await response.json()
     assert set(body) == {"type", "title", "detail", "status"}
-    assert body["type"].endswith("/" + kind)
+    assert body["type"] in (NGSI_LD_ERRORS + kind, KNUTPUNKT_ERRORS + kind)
     assert body["status"] == status
     return body
 
