@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -181,8 +182,9 @@ class MqttIntake:
         return _Message(publication, uplink, body, "", meta)
 
     async def _settle(self, message: _Message, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait((before,))
+        if before is not None and not before.done():
+            with suppress(Exception):
+                await before
         await self._commit(message)
         message.publication.acknowledge()
 

@@ -5,9 +5,11 @@ decode -> command -> writer -> count, log -> receipt
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import structlog
+from prometheus_client import Counter
 
 from broker import metrics
 from broker.clock import Clock
@@ -26,6 +28,8 @@ from broker.stores.base import TenantStore
 from broker.stores.cache import RecordCache
 
 log = structlog.get_logger(__name__)
+
+_MEASURED = metrics.measurements.labels("applied")
 
 DECODE_TRIES = 5
 """How often a device model may change under an uplink before its network is asked to send it again."""
@@ -84,9 +88,9 @@ class Uplinks:
         return decode_by(model, record.version, uplink)
 
     def _tell(self, uplink: Uplink, receipt: Receipt, decoded: Decoded, request: str) -> None:
-        metrics.uplinks.labels(uplink.source, receipt.outcome).inc()
+        _counter(uplink.source, receipt.outcome).inc()
         if receipt.outcome == "applied":
-            metrics.measurements.labels("applied").inc(len(decoded.measurements))
+            _MEASURED.inc(len(decoded.measurements))
         report = log.info if receipt.outcome in ("applied", "duplicate") and not receipt.reason else log.warning
         report(
             "uplink." + receipt.outcome,
@@ -96,6 +100,11 @@ class Uplinks:
             **({"reason": receipt.reason} if receipt.reason else {}),
             **({"request": request} if request else {}),
         )
+
+
+@cache
+def _counter(source: str, outcome: str) -> Counter:
+    return metrics.uplinks.labels(source, outcome)
 
 
 def decode_by(model: DeviceModel, version: int, uplink: Uplink) -> Decoded:
