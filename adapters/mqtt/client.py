@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -183,8 +182,7 @@ class MqttIntake:
 
     async def _settle(self, message: _Message, before: asyncio.Task[None] | None) -> None:
         if before is not None and not before.done():
-            with suppress(Exception):
-                await before
+            await asyncio.wait((before,))  # not `await before`: cancelling this one must not cancel that one
         await self._commit(message)
         message.publication.acknowledge()
 
