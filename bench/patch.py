@@ -20,7 +20,8 @@ from bench.load import Load, load
 from broker.clock import Clock
 from broker.config import StoreSettings
 from broker.stores.open import create_store
-from tests.support.broker import BrokerProcess, free_port
+from tests.support.broker import BrokerProcess
+from tests.support.ports import free_port
 
 ENTITIES = 200
 VALUES = 10

@@ -32,7 +32,7 @@ def check_model(model: DeviceModel) -> None:
 def check_sensor(sensor: VirtualSensor) -> None:
     """Its entity is a URN and its outputs are of known quantities."""
     check_id(sensor.id, "virtual sensor")
-    for entity in (sensor.entity, *(output.entity for output in sensor.outputs if output.entity)):
+    for entity in sorted(sensor.entities):
         if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`]+", entity) is None:
             raise BadRequestData(f"'entity' must be a URI such as urn:ngsi-ld:Room:214, got '{entity[:100]}'.")
     for output in sensor.outputs:

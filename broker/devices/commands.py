@@ -122,7 +122,7 @@ class Swap:
         effects.records.append(_binding_write(binding, stamp, 0))
         if closed is not None:
             effects.records.append(_binding_write(closed, stamp, version))
-            self._follow_old(effects, view, stamp, closed)
+            _release(effects, view, stamp, closed)
         others = [one for one in _bindings_of(view, device.id) if one.valid_to is None]
         _follow(effects, view, stamp, device, model, [*others, binding], sensor)
         return effects
@@ -176,16 +176,6 @@ class Swap:
                     f"Device '{self.device}' is '{binding.virtual_sensor}' {until}; put another device there first."
                 )
 
-    @staticmethod
-    def _follow_old(effects: Effects[Swapped], view: View, stamp: Stamp, closed: Binding) -> None:
-        """The replaced device's entity observes nothing more (of this)."""
-        record = view.record("device", closed.device)
-        if record is None:
-            return
-        device = as_device(record)
-        others = [one for one in _bindings_of(view, device.id) if one.valid_to is None and one.id != closed.id]
-        _follow(effects, view, stamp, device, _model(view, device.model), others)
-
 
 @dataclass(frozen=True, slots=True)
 class Unbind:
@@ -208,20 +198,13 @@ class Unbind:
             if binding.valid_to is None and binding.valid_from < self.at:
                 closed = msgspec.structs.replace(binding, valid_to=self.at)
                 effects = Effects(closed, records=[_binding_write(closed, stamp, record.version)])
-                device = view.record("device", binding.device)
-                if device is not None:
-                    known = as_device(device)
-                    others = [
-                        one for one in _bindings_of(view, known.id) if one.valid_to is None and one.id != closed.id
-                    ]
-                    _follow(effects, view, stamp, known, _model(view, known.model), others)
+                _release(effects, view, stamp, closed)
                 return effects
         raise ResourceNotFound(f"No device is '{self.virtual_sensor}' before {iso(self.at)}.")
 
 
 def _sensor_keys(sensor: VirtualSensor) -> tuple[str, ...]:
-    entities = {sensor.entity, *(output.entity for output in sensor.outputs if output.entity)}
-    return tuple(f"entity:{entity}" for entity in sorted(entities))
+    return tuple(f"entity:{entity}" for entity in sorted(sensor.entities))
 
 
 def _binding_write(binding: Binding, stamp: Stamp, expected: int) -> RecordWrite:
@@ -276,3 +259,13 @@ def _follow(
     if change is not None:
         effects.changes.append(change)
         effects.history += history
+
+
+def _release(effects: Effects[Swapped] | Effects[Binding], view: View, stamp: Stamp, closed: Binding) -> None:
+    """The entity of the device whose binding was closed observes nothing more (of this)."""
+    record = view.record("device", closed.device)
+    if record is None:
+        return
+    device = as_device(record)
+    others = [one for one in _bindings_of(view, device.id) if one.valid_to is None and one.id != closed.id]
+    _follow(effects, view, stamp, device, _model(view, device.model), others)

@@ -94,6 +94,11 @@ class VirtualSensor(Struct, frozen=True, rename="camel", forbid_unknown_fields=T
     outputs: tuple[Output, ...]
     note: str = ""
 
+    @property
+    def entities(self) -> set[str]:
+        """The entities it writes."""
+        return {self.entity, *(output.entity for output in self.outputs if output.entity)}
+
 
 class Binding(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
     """This device was this virtual sensor in [from, to). Never overwritten, only closed."""

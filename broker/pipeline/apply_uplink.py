@@ -76,7 +76,7 @@ class ApplyUplink:
             needs.records.add(("virtual_sensor", sensor_id))
             sensor = seen.records.get(("virtual_sensor", sensor_id))
             if sensor is not None:
-                needs.entities |= entities_of(as_sensor(sensor))
+                needs.entities |= as_sensor(sensor).entities
         return needs
 
     def apply(self, view: View, stamp: Stamp) -> Effects[Receipt | Stale]:
@@ -182,11 +182,6 @@ class ApplyUplink:
             version, expected = (record.version + 1, record.version) if record is not None else (1, 0)
             effects.records.append(RecordWrite("device_state", uplink.device_id, to_body(state), version, expected))
         return effects
-
-
-def entities_of(sensor: VirtualSensor) -> set[str]:
-    """The entities a virtual sensor writes."""
-    return {sensor.entity, *(output.entity for output in sensor.outputs if output.entity)}
 
 
 def _by_time(

@@ -21,8 +21,9 @@ from broker.cli.demo.frames import chirpstack_event, chirpstack_topic, frame
 from broker.clock import Clock
 from broker.config import load_settings
 from tests.docs.commands import ROOT
-from tests.support.broker import BrokerProcess, free_port
+from tests.support.broker import BrokerProcess
 from tests.support.mosquitto import program
+from tests.support.ports import free_port
 
 DEPLOY = ROOT / "deploy"
 

@@ -10,8 +10,8 @@ import pytest
 
 from broker.config import load_settings
 from tests.docs.commands import ROOT, runnable, shell_blocks
-from tests.support.broker import free_port
 from tests.support.demo import Demo, demo
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="the README uses curl: apt-get install curl")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,15 +20,10 @@ import pymongo
 import pytest
 from pymongo.errors import PyMongoError
 
+from tests.support.ports import free_port
+
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait_until_it_answers(uri: str, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -52,7 +46,7 @@ def mongo_stand_in(*options: str) -> Iterator[str]:
     """The stand-in on a free loopback port with its data in a temporary directory; gives its URI."""
     with tempfile.TemporaryDirectory(prefix="knutpunkt-mongo-") as directory:
         log = Path(directory) / "log"
-        port = _free_port()
+        port = free_port()
         uri = f"mongodb://127.0.0.1:{port}"
         with log.open("wb") as output:
             process = subprocess.Popen(

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.ports import free_port
+
 START_SECONDS = 10.0
 
 
@@ -23,13 +25,6 @@ def program(name: str) -> str:
     if found is None:
         raise RuntimeError(f"{name} is not installed; on Debian: apt-get install mosquitto")
     return found
-
-
-def free_port() -> int:
-    """A loopback TCP port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True, slots=True)
