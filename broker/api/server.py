@@ -8,8 +8,9 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from broker.api import attributes, entities, health, subscriptions, uplinks
+from broker.api import health, uplinks
 from broker.api.management import devices, received, sensors
+from broker.api.ngsild import attributes, entities, provision, subscriptions
 from broker.api.route import Route
 from broker.api.routing import with_routes
 from broker.api.services import Services
@@ -29,6 +30,7 @@ def all_routes(services: Services) -> list[Route]:
     """The routes of all resources."""
     return [
         *entities.routes(services),
+        *provision.routes(services),
         *attributes.routes(services),
         *subscriptions.routes(services),
         *uplinks.routes(services),

@@ -25,6 +25,38 @@ class Executor(Protocol):
         ...
 
 
+class Tenant(Protocol):
+    """One tenant's data, and the writer that alone changes it."""
+
+    @property
+    def name(self) -> str:
+        """'' for the default tenant."""
+        ...
+
+    @property
+    def store(self) -> TenantStore:
+        """What is read."""
+        ...
+
+    @property
+    def writer(self) -> Executor:
+        """What changes it."""
+        ...
+
+
+class Tenants(Protocol):
+    """All tenants."""
+
+    @property
+    def default(self) -> Tenant:
+        """The one that requests without a tenant are for."""
+        ...
+
+    async def find(self, name: str, *, create: bool = False) -> Tenant:
+        """The tenant of a name. `create`: make it where the settings allow that. Raises BadRequestData, NonexistentTenant."""
+        ...
+
+
 class UplinkReader(Protocol):
     """Reads what one network server pushes over HTTP."""
 
@@ -38,8 +70,7 @@ class Services:
     """One process's parts."""
 
     settings: Settings
-    store: TenantStore
-    writer: Executor
+    tenants: Tenants
     contexts: ContextResolver
     clock: Clock
     ready: Callable[[], Awaitable[dict[str, str]]]

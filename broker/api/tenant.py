@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import web
 
-from broker.api.services import Services
-from broker.errors import NonexistentTenant
-from broker.stores.base import TenantStore
+from broker.api.services import Services, Tenant
 
-HEADER = "NGSILD-Tenant"
+HEADER: Final = "NGSILD-Tenant"
 
 
-def check_tenant(request: web.Request) -> None:
-    """Raises NonexistentTenant unless the request is for the default tenant, the only one there is."""
+async def tenant_of(request: web.Request, services: Services, *, create: bool = False) -> Tenant:
+    """The request's tenant. `create`: the operation is one of those that may bring a tenant into being (5.5.10).
+
+    Raises BadRequestData for a name that cannot be one, NonexistentTenant.
+    """
     name = request.headers.get(HEADER)
-    if name:
-        raise NonexistentTenant(
-            f"There is no tenant '{name[:100]}'; leave the header {HEADER} out for the default one."
-        )
-
-
-def tenant_store(request: web.Request, services: Services) -> TenantStore:
-    """The store of the request's tenant. Raises NonexistentTenant."""
-    check_tenant(request)
-    return services.store
+    return await services.tenants.find(name, create=create) if name else services.tenants.default

@@ -24,7 +24,7 @@ STATE_TIMES = ("lastSeen", "joinedAt")
 
 def routes(services: Services) -> list[Route]:
     """Devices and device models."""
-    store, writer = services.store, services.writer
+    store, writer = services.tenants.default.store, services.tenants.default.writer
 
     async def list_devices(request: web.Request) -> web.Response:
         given = parameters(request, frozenset(("limit", "after")))

@@ -20,7 +20,7 @@ from broker.stores.base import UplinkStatus
 
 def routes(services: Services) -> list[Route]:
     """Quarantine, raw uplinks, history rows."""
-    store = services.store
+    store = services.tenants.default.store
 
     async def quarantine(request: web.Request) -> web.Response:
         parameters(request, frozenset())

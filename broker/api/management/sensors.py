@@ -24,7 +24,7 @@ SWAP_MEMBERS = ("virtualSensor", "device", "at", "model", "deviceName")
 
 def routes(services: Services) -> list[Route]:
     """Virtual sensors, swaps, claims."""
-    store, writer, claims = services.store, services.writer, services.claims
+    store, writer, claims = services.tenants.default.store, services.tenants.default.writer, services.claims
 
     async def list_sensors(request: web.Request) -> web.Response:
         given = parameters(request, frozenset(("limit", "after", "entity")))

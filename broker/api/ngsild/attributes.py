@@ -12,7 +12,7 @@ from broker.api.parameters import options, parameters
 from broker.api.problem import JSON
 from broker.api.route import Route
 from broker.api.services import Services
-from broker.api.tenant import check_tenant
+from broker.api.tenant import tenant_of
 from broker.api.typed import of_type
 from broker.entities.commands import (
     ChangeEntity,
@@ -38,7 +38,7 @@ DELETE = frozenset({"datasetId", "deleteAll", "type", "local"})
 
 def routes(services: Services) -> list[Route]:
     """Append, update, partial update, delete."""
-    limits, writer = services.settings.limits, services.writer
+    limits = services.settings.limits
     rules = Rules(geometry_vertices=limits.geometry_vertices)
 
     def narrowed(command: ChangeEntity, given: Mapping[str, str], names: Names) -> ChangeEntity:
@@ -49,39 +49,43 @@ def routes(services: Services) -> list[Route]:
 
     async def update(request: web.Request) -> web.Response:
         """Update Attributes (6.6.3.2, 5.6.2)."""
-        check_tenant(request)
+        tenant = await tenant_of(request, services)
         given = parameters(request, UPDATE)
         entity = entity_id(request)
         sent = await read_document(request, services)
         fragment = parse_fragment(sent.value, sent.names, rules, nulls="whole")
-        return _answer(await writer.execute(narrowed(update_attributes(entity, fragment), given, sent.names)))
+        return _answer(await tenant.writer.execute(narrowed(update_attributes(entity, fragment), given, sent.names)))
 
     async def append(request: web.Request) -> web.Response:
         """Append Attributes (6.6.3.1, 5.6.3)."""
-        check_tenant(request)
+        tenant = await tenant_of(request, services)
         given = parameters(request, APPEND)
         overwrite = "noOverwrite" not in options(given, frozenset({"noOverwrite"}))
         entity = entity_id(request)
         sent = await read_document(request, services)
         fragment = parse_fragment(sent.value, sent.names, rules)
         return _answer(
-            await writer.execute(narrowed(append_attributes(entity, fragment, overwrite=overwrite), given, sent.names))
+            await tenant.writer.execute(
+                narrowed(append_attributes(entity, fragment, overwrite=overwrite), given, sent.names)
+            )
         )
 
     async def partial(request: web.Request) -> web.Response:
         """Partial Attribute Update (6.7.3.1, 5.6.4)."""
-        check_tenant(request)
+        tenant = await tenant_of(request, services)
         given = parameters(request, UPDATE)
         entity = entity_id(request)
         sent = await read_document(request, services)
         name = attribute_name(request)
         instance = parse_attribute(name, sent.value, sent.names, rules)
-        await writer.execute(narrowed(partial_update(entity, sent.names.expand(name), instance), given, sent.names))
+        await tenant.writer.execute(
+            narrowed(partial_update(entity, sent.names.expand(name), instance), given, sent.names)
+        )
         return web.Response(status=204)
 
     async def delete(request: web.Request) -> web.Response:
         """Delete Attribute (6.7.3.2, 5.6.5)."""
-        check_tenant(request)
+        tenant = await tenant_of(request, services)
         given = parameters(request, DELETE)
         entity = entity_id(request)
         dataset = given.get("datasetId")
@@ -94,7 +98,7 @@ def routes(services: Services) -> list[Route]:
             dataset_id=dataset,
             delete_all=flag(given, "deleteAll"),
         )
-        await writer.execute(narrowed(command, given, names))
+        await tenant.writer.execute(narrowed(command, given, names))
         return web.Response(status=204)
 
     return [

@@ -1,15 +1,14 @@
-"""Resources entities/ and entities/{entityId} (ETSI GS CIM 009 v1.9.1, 6.4 and 6.5)."""
+"""Consumption of entities: query and retrieve (ETSI GS CIM 009 v1.9.1, 5.7.1, 5.7.2, 6.4.3.2, 6.5.3.1)."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote
 
 from aiohttp import web
 
 from broker.api.answer import answer
-from broker.api.context import read_document, request_context
+from broker.api.context import request_context
 from broker.api.form import PARAMETERS, geometry_property, read_form
 from broker.api.ids import entity_id
 from broker.api.negotiation import ENTITIES, GEO_JSON, negotiate
@@ -17,21 +16,17 @@ from broker.api.paging import COUNT_HEADER, page_links
 from broker.api.parameters import parameters
 from broker.api.route import Route
 from broker.api.services import Services
-from broker.api.tenant import check_tenant, tenant_store
+from broker.api.tenant import tenant_of
 from broker.api.typed import check_type
-from broker.entities.commands import CreateEntity, DeleteEntity
 from broker.errors import ResourceNotFound
 from broker.jsonld.context import Context
 from broker.ngsild.model import Entity, Iri
-from broker.ngsild.parse import Rules, parse_entity
 from broker.ngsild.render import Form, render_entity, render_feature, render_features
 from broker.query.builder import entity_query, flag
 
 ALL = "/ngsi-ld/v1/entities"
 ONE = "/ngsi-ld/v1/entities/{entity}"
 
-CREATE = frozenset({"local"})
-DELETE = frozenset({"type", "local"})
 RETRIEVE = PARAMETERS | {"type", "local"}
 QUERY = PARAMETERS | {
     "coordinates",
@@ -53,22 +48,12 @@ QUERY = PARAMETERS | {
 
 
 def routes(services: Services) -> list[Route]:
-    """Create, query, retrieve, delete."""
+    """Query, retrieve."""
     limits = services.settings.limits
-    rules = Rules(geometry_vertices=limits.geometry_vertices)
-
-    async def create(request: web.Request) -> web.Response:
-        """Create Entity (6.4.3.1, 5.6.1)."""
-        check_tenant(request)
-        flag(parameters(request, CREATE), "local")
-        sent = await read_document(request, services)
-        fragment = parse_entity(sent.value, sent.names, rules)
-        await services.writer.execute(CreateEntity(fragment))
-        return web.Response(status=201, headers={"Location": f"{ALL}/{quote(fragment.id or '', safe=':@,;=+$')}"})
 
     async def query(request: web.Request) -> web.Response:
         """Query Entities (6.4.3.2, 5.7.2)."""
-        store = tenant_store(request, services)
+        tenant = await tenant_of(request, services)
         media_type = negotiate(request.headers.get("Accept"), ENTITIES)
         given = parameters(request, QUERY)
         names = await request_context(request, services)
@@ -76,7 +61,7 @@ def routes(services: Services) -> list[Route]:
         form = read_form(given, names, limits)
         geometry = geometry_property(given, names, geojson=media_type == GEO_JSON)
         # One more than asked for tells whether another page follows.
-        page = await store.query(replace(asked, limit=asked.limit + 1) if asked.limit else asked)
+        page = await tenant.store.query(replace(asked, limit=asked.limit + 1) if asked.limit else asked)
         entities = page.entities[: asked.limit]
         links = page_links(
             ALL,
@@ -95,7 +80,7 @@ def routes(services: Services) -> list[Route]:
 
     async def retrieve(request: web.Request) -> web.Response:
         """Retrieve Entity (6.5.3.1, 5.7.1)."""
-        store = tenant_store(request, services)
+        tenant = await tenant_of(request, services)
         media_type = negotiate(request.headers.get("Accept"), ENTITIES)
         given = parameters(request, RETRIEVE)
         wanted = entity_id(request)
@@ -103,7 +88,7 @@ def routes(services: Services) -> list[Route]:
         form = read_form(given, names, limits)
         geometry = geometry_property(given, names, geojson=media_type == GEO_JSON)
         flag(given, "local")
-        stored = await store.entity(wanted)
+        stored = await tenant.store.entity(wanted)
         if stored is None:
             raise ResourceNotFound(f"There is no entity '{wanted}'.")
         entity = stored.entity
@@ -113,25 +98,9 @@ def routes(services: Services) -> list[Route]:
         body = _feature(entity, names, form, geometry) if media_type == GEO_JSON else render_entity(entity, names, form)
         return answer(request, body, names, media_type)
 
-    async def delete(request: web.Request) -> web.Response:
-        """Delete Entity (6.5.3.2, 5.6.6)."""
-        store = tenant_store(request, services)
-        given = parameters(request, DELETE)
-        wanted = entity_id(request)
-        flag(given, "local")
-        if "type" in given:
-            names = await request_context(request, services)
-            stored = await store.entity(wanted)
-            if stored is not None:
-                check_type(stored.entity, given["type"], names, limits)
-        await services.writer.execute(DeleteEntity(wanted))
-        return web.Response(status=204)
-
     return [
-        Route("POST", ALL, create),
         Route("GET", ALL, query),
         Route("GET", ONE, retrieve),
-        Route("DELETE", ONE, delete),
     ]
 
 

@@ -15,7 +15,7 @@ from broker.api.paging import COUNT_HEADER, page_links
 from broker.api.parameters import options, parameters
 from broker.api.route import Route
 from broker.api.services import Services
-from broker.api.tenant import check_tenant, tenant_store
+from broker.api.tenant import tenant_of
 from broker.entities.records import DeleteRecord, PutRecord
 from broker.errors import BadRequestData, ResourceNotFound
 from broker.query.builder import entity_query, flag
@@ -38,26 +38,26 @@ def routes(services: Services) -> list[Route]:
 
     async def create(request: web.Request) -> web.Response:
         """Create Subscription (6.10.3.1, 5.8.1)."""
-        check_tenant(request)
+        tenant = await tenant_of(request, services, create=True)
         flag(parameters(request, WRITE), "local")
         sent = await _read(request, services)
         new_id = f"urn:ngsi-ld:Subscription:{services.clock.new_id()}"
         body = parse_subscription(sent.value, sent.names, sent.source, limits, services.clock.stamp(), new_id)
-        await services.writer.execute(PutRecord("subscription", body["id"], body, when="absent"))
+        await tenant.writer.execute(PutRecord("subscription", body["id"], body, when="absent"))
         return web.Response(status=201, headers={"Location": f"{ALL}/{quote(body['id'], safe=':@,;=+$')}"})
 
     async def query(request: web.Request) -> web.Response:
         """Query Subscriptions (6.10.3.2, 5.8.4)."""
-        store = tenant_store(request, services)
+        tenant = await tenant_of(request, services)
         media_type = negotiate(request.headers.get("Accept"), DATA)
         given = parameters(request, QUERY)
         names = await request_context(request, services)
         sys_attrs = _sys_attrs(given)
         asked = entity_query(given, names.expand, limits, narrowed=False)
         # A city has hundreds of subscriptions, not millions: all are read, which also counts them.
-        records = await store.records("subscription")
+        records = await tenant.store.records("subscription")
         page = records[asked.offset : asked.offset + asked.limit]
-        states = {state.id: state.body for state in await store.records("delivery_state")} if page else {}
+        states = {state.id: state.body for state in await tenant.store.records("delivery_state")} if page else {}
         now = services.clock.now()
         body = [
             render_subscription(record.body, read_state(states.get(record.id)), names, now, sys_attrs=sys_attrs)
@@ -73,16 +73,16 @@ def routes(services: Services) -> list[Route]:
 
     async def retrieve(request: web.Request) -> web.Response:
         """Retrieve Subscription (6.11.3.1, 5.8.3)."""
-        store = tenant_store(request, services)
+        tenant = await tenant_of(request, services)
         media_type = negotiate(request.headers.get("Accept"), DATA)
         given = parameters(request, RETRIEVE)
         flag(given, "local")
         wanted = subscription_id(request)
         names = await request_context(request, services)
-        record = await store.record("subscription", wanted)
+        record = await tenant.store.record("subscription", wanted)
         if record is None:
             raise _unknown(wanted)
-        state = await store.record("delivery_state", wanted)
+        state = await tenant.store.record("delivery_state", wanted)
         body = render_subscription(
             record.body,
             read_state(state.body if state is not None else None),
@@ -94,18 +94,18 @@ def routes(services: Services) -> list[Route]:
 
     async def update(request: web.Request) -> web.Response:
         """Update Subscription (6.11.3.2, 5.8.2)."""
-        check_tenant(request)
+        tenant = await tenant_of(request, services)
         flag(parameters(request, WRITE), "local")
         wanted = subscription_id(request)
         sent = await _read(request, services)
-        await services.writer.execute(UpdateSubscription(wanted, sent.value, sent.names, sent.source, limits))
+        await tenant.writer.execute(UpdateSubscription(wanted, sent.value, sent.names, sent.source, limits))
         return web.Response(status=204)
 
     async def delete(request: web.Request) -> web.Response:
         """Delete Subscription (6.11.3.3, 5.8.5)."""
-        check_tenant(request)
+        tenant = await tenant_of(request, services)
         flag(parameters(request, WRITE), "local")
-        await services.writer.execute(DeleteRecord("subscription", subscription_id(request)))
+        await tenant.writer.execute(DeleteRecord("subscription", subscription_id(request)))
         return web.Response(status=204)
 
     return [
