@@ -1,7 +1,7 @@
 """The one place that builds the parts, runs them together, and stops them in order.
 
-start  store -> writer -> delivery -> HTTP, MQTT, CoAP
-stop   HTTP, MQTT, CoAP take nothing new -> the writer drains -> delivery ends what is under way -> the store closes
+start  store -> tenants (a writer and a delivery each) -> HTTP, MQTT, CoAP
+stop   HTTP, MQTT, CoAP take nothing new -> the writers drain -> deliveries end what is under way -> the store closes
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ from broker.jsonld.resolver import ContextResolver
 from broker.outbound import Outbound
 from broker.pipeline.claims import Claims
 from broker.pipeline.intake import Uplink
+from broker.pipeline.tenants import Tenant, Tenants
 from broker.pipeline.uplinks import Uplinks
 from broker.pipeline.writer import Writer
-from broker.stores.base import Store, TenantStore, UplinkRow
+from broker.stores.base import Store, UplinkRow
 from broker.stores.open import create_store
 from broker.subscriptions.delivery import Delivery
 from broker.subscriptions.index import SubscriptionIndex
@@ -52,11 +53,9 @@ class Parts:
     settings: Settings
     clock: Clock
     store: Store
-    tenant: TenantStore
     outbound: Outbound
     contexts: ContextResolver
-    delivery: Delivery
-    writer: Writer
+    tenants: Tenants
     uplinks: Uplinks
     claims: Claims
 
@@ -89,8 +88,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
     """Run a broker until `stop` is set. A part that fails stops the whole, and its error is raised."""
     clock = Clock()
     async with _built(settings, clock) as parts, asyncio.TaskGroup() as inner:
-        inner.create_task(_watched(stop, "writer", parts.writer.run()))
-        inner.create_task(_watched(stop, "delivery", parts.delivery.run()))
+        inner.create_task(_watched(stop, "tenants", parts.tenants.run()))
         inner.create_task(_watched(stop, "quarantine", _catch_up(parts, stop)))
         try:
             async with _http(parts) as (host, port), asyncio.TaskGroup() as intakes:
@@ -103,9 +101,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
                 for task in tasks:
                     task.cancel()
         finally:
-            parts.writer.close()
-            await _drained(parts)
-            await parts.delivery.stop(parts.settings.shutdown_seconds / 5)
+            await parts.tenants.close(settings.shutdown_seconds / 2, settings.shutdown_seconds / 5)
     log.info("broker.stopped")
 
 
@@ -116,14 +112,29 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
     await store.open()
     outbound = Outbound(settings.delivery)
     try:
-        tenant = await store.tenant()
         contexts = ContextResolver(_fetch(outbound, settings), clock, settings.limits)
-        shared = not settings.store.url.startswith("sqlite:")
-        delivery = Delivery(tenant, outbound, settings.delivery, clock, clock.new_id(), contexts.resolve, shared=shared)
-        writer = Writer(tenant, clock, settings.writer, SubscriptionIndex(), delivery.wake)
-        uplinks = Uplinks(tenant, writer, clock, settings.limits)
-        claims = Claims(tenant, writer, uplinks, _reader_of_kept(settings.limits), clock)
-        yield Parts(settings, clock, store, tenant, outbound, contexts, delivery, writer, uplinks, claims)
+
+        async def make(name: str) -> Tenant:
+            """Opens a tenant's store and builds what serves it."""
+            tenant = await store.tenant(name)
+            delivery = Delivery(
+                tenant,
+                outbound,
+                settings.delivery,
+                clock,
+                clock.new_id(),
+                contexts.resolve,
+                shared=not settings.store.url.startswith("sqlite:"),
+                tenant=name,
+            )
+            writer = Writer(tenant, clock, settings.writer, SubscriptionIndex(), delivery.wake, tenant=name)
+            return Tenant(name, tenant, writer, delivery)
+
+        tenants = Tenants(await make(""), make, settings.tenants, clock)
+        here = tenants.default
+        uplinks = Uplinks(here.store, here.writer, clock, settings.limits)
+        claims = Claims(here.store, here.writer, uplinks, _reader_of_kept(settings.limits), clock)
+        yield Parts(settings, clock, store, outbound, contexts, tenants, uplinks, claims)
     finally:
         await outbound.close()
         await store.close()
@@ -162,8 +173,7 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
     settings = parts.settings
     services = Services(
         settings=settings,
-        store=parts.tenant,
-        writer=parts.writer,
+        tenants=parts.tenants,
         contexts=parts.contexts,
         clock=parts.clock,
         ready=lambda: _ready(parts),
@@ -203,7 +213,7 @@ async def _ready(parts: Parts) -> dict[str, str]:
         state["store"] = "ok"
     except BrokerError as error:
         state["store"] = error.detail
-    state["writer"] = "ok" if not parts.writer.closing else "stopping"
+    state["writer"] = "ok" if not parts.tenants.default.writer.closing else "stopping"
     return state
 
 
@@ -240,13 +250,6 @@ async def _catch_up(parts: Parts, stop: asyncio.Event) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CATCH_UP_SECONDS):
                 await stop.wait()
-
-
-async def _drained(parts: Parts) -> None:
-    """Let the writer finish what it admitted, within the time an orderly stop may take."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(parts.settings.shutdown_seconds / 2):
-            await parts.writer.drained()
 
 
 def _kind(settings: Settings) -> str:

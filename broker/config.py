@@ -133,6 +133,20 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = 10.0
 
 
+class Tenancy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Tenants (ETSI GS CIM 009, 5.5.10): data of several owners, apart from each other."""
+
+    creation: Annotated[
+        str,
+        _doc(
+            "implicit: creating an entity or a subscription for a tenant that is not there creates it; explicit: only "
+            "the management API does.",
+            pattern="^(implicit|explicit)$",
+        ),
+    ] = "implicit"
+    most: Annotated[int, _doc("Tenants beside the default one, count.", ge=0)] = 100
+
+
 class Log(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Logs, on standard error."""
 
@@ -150,6 +164,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     limits: Limits = Limits()
     writer: Writer = Writer()
     delivery: Delivery = Delivery()
+    tenants: Tenancy = Tenancy()
     log: Log = Log()
     base_url: Annotated[
         str,

@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api import health, uplinks
-from broker.api.management import devices, received, sensors
+from broker.api.management import devices, received, sensors, tenants
 from broker.api.ngsild import attributes, entities, provision, subscriptions
 from broker.api.route import Route
 from broker.api.routing import with_routes
@@ -37,6 +37,7 @@ def all_routes(services: Services) -> list[Route]:
         *devices.routes(services),
         *sensors.routes(services),
         *received.routes(services),
+        *tenants.routes(services),
         *health.routes(services),
     ]
 

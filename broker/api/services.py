@@ -11,7 +11,7 @@ from broker.config import Limits, Settings
 from broker.jsonld.resolver import ContextResolver
 from broker.pipeline.claims import Claims
 from broker.pipeline.intake import Intake, Uplink
-from broker.stores.base import TenantStore
+from broker.stores.base import Record, TenantStore
 from broker.stores.command import Command
 
 ResultT = TypeVar("ResultT")
@@ -54,6 +54,14 @@ class Tenants(Protocol):
 
     async def find(self, name: str, *, create: bool = False) -> Tenant:
         """The tenant of a name. `create`: make it where the settings allow that. Raises BadRequestData, NonexistentTenant."""
+        ...
+
+    async def create(self, name: str) -> Tenant:
+        """A new tenant. Raises AlreadyExists, BadRequestData, OperationNotSupported."""
+        ...
+
+    async def recorded(self) -> list[Record]:
+        """All but the default one, by name."""
         ...
 
 

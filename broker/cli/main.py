@@ -12,6 +12,7 @@ from broker.cli.demo.listen import listen
 from broker.cli.devices import device, quarantine, sensor, swap
 from broker.cli.quantities import quantities
 from broker.cli.serve import config, serve
+from broker.cli.tenants import tenant
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -31,7 +32,7 @@ def main() -> None:
     """
 
 
-for command in (serve, demo, listen, config, device, sensor, quarantine, swap, quantities):
+for command in (serve, demo, listen, config, device, sensor, quarantine, swap, quantities, tenant):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -77,7 +77,9 @@ class Writer:
         settings: WriterSettings,
         index: SubscriptionIndex,
         on_commit: Callable[[Sequence[OutboxRow]], None],
+        tenant: str = "",
     ) -> None:
+        """`tenant` is for the metrics: each has a queue of its own."""
         self._store = store
         self._clock = clock
         self._settings = settings
@@ -89,8 +91,9 @@ class Writer:
         self._arrived = asyncio.Event()
         self._ended = asyncio.Event()
         self._closing = False
-        self._depth = metrics.queue_depth.labels("writer")
-        self._refused = metrics.refused.labels("writer")
+        queue = f"writer:{tenant}" if tenant else "writer"
+        self._depth = metrics.queue_depth.labels(queue)
+        self._refused = metrics.refused.labels(queue)
         self._count = {name: metrics.commands.labels(name) for name in ("applied", "refused", "failed")}
 
     async def execute(self, command: Command[ResultT], *, wait: bool = False) -> ResultT:

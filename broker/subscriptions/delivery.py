@@ -39,7 +39,7 @@ class Delivery:
     """Delivery for one tenant. `run` until `stop`.
 
     `owner` names this process in leases. `resolve_context` gives the names of a subscription's @context (None: the core
-    one) and may raise LdContextNotAvailable. `shared`: other processes use the same store.
+    one) and may raise LdContextNotAvailable. `shared`: other processes use the same store. `tenant`: notifications say it.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Delivery:
         resolve_context: Callable[[Any], Awaitable[Context]],
         *,
         shared: bool,
+        tenant: str = "",
     ) -> None:
         self._store = store
         self._settler = Settler(store, clock)
@@ -65,6 +66,7 @@ class Delivery:
             shared=shared,
             settler=self._settler,
             room=Room(),
+            tenant=tenant,
         )
         self._lanes: dict[str, Lane] = {}
         self._tasks: dict[Lane, asyncio.Task[None]] = {}
@@ -75,7 +77,7 @@ class Delivery:
         self._stopped = asyncio.Event()
         self._leases: list[str] = []
         """To give back at the end, once everything is written down."""
-        self._backlog = metrics.queue_depth.labels("outbox")
+        self._backlog = metrics.queue_depth.labels(f"outbox:{tenant}" if tenant else "outbox")
 
     def wake(self, rows: Sequence[OutboxRow]) -> None:
         """Rows that were just committed, in order. Never blocks; what does not fit is read from the store later."""

@@ -60,6 +60,8 @@ class Means:
     """Other processes use the store as well: leases decide who delivers, and rows are always read from the store."""
     settler: Settler
     room: Room
+    tenant: str = ""
+    """Said in every notification (5.5.10); '' for the default one."""
     generation: int = 0
     """Moves on when any subscription has changed."""
     stopping: bool = False
@@ -207,6 +209,8 @@ class Lane:
             if self._names is None:
                 self._names = await self._means.resolve_context(subscription.context)
             payload, headers = render_notification(subscription, head.entries, self._names)
+            if self._means.tenant:
+                headers["NGSILD-Tenant"] = self._means.tenant
             answer = await self._means.outbound.post(
                 endpoint.uri, dumps(payload), headers, min(endpoint.timeout or most, most)
             )

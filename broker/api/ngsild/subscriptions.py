@@ -38,11 +38,11 @@ def routes(services: Services) -> list[Route]:
 
     async def create(request: web.Request) -> web.Response:
         """Create Subscription (6.10.3.1, 5.8.1)."""
-        tenant = await tenant_of(request, services, create=True)
         flag(parameters(request, WRITE), "local")
         sent = await _read(request, services)
         new_id = f"urn:ngsi-ld:Subscription:{services.clock.new_id()}"
         body = parse_subscription(sent.value, sent.names, sent.source, limits, services.clock.stamp(), new_id)
+        tenant = await tenant_of(request, services, create=True)
         await tenant.writer.execute(PutRecord("subscription", body["id"], body, when="absent"))
         return web.Response(status=201, headers={"Location": f"{ALL}/{quote(body['id'], safe=':@,;=+$')}"})
 
