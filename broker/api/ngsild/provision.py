@@ -29,10 +29,11 @@ def routes(services: Services) -> list[Route]:
 
     async def create(request: web.Request) -> web.Response:
         """Create Entity (6.4.3.1, 5.6.1)."""
-        tenant = await tenant_of(request, services, create=True)
         flag(parameters(request, CREATE), "local")
         sent = await read_document(request, services)
         fragment = parse_entity(sent.value, sent.names, rules)
+        # Last, so that a request which is refused brings no tenant into being.
+        tenant = await tenant_of(request, services, create=True)
         await tenant.writer.execute(CreateEntity(fragment))
         return web.Response(status=201, headers={"Location": f"{ALL}/{quote(fragment.id or '', safe=':@,;=+$')}"})
 
