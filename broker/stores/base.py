@@ -7,9 +7,9 @@ which every commit that writes records of that kind moves on by one: caches comp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -33,6 +33,9 @@ UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset({"device_state", "delivery_st
 """Kinds without an epoch: written with every uplink or delivery, never cached by epoch."""
 
 UplinkStatus = Literal["applied", "quarantined", "rejected", "discarded"]
+
+MOST_SORTED: Final = 100_000
+"""Entities that are sorted in memory at most, count: only their sort keys are kept there, some 20 MB."""
 
 
 class Conflict(Exception):
@@ -235,10 +238,37 @@ class ChangeSet:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Entities in order of their first creation (version, then id); `total` only when the query asked for a count."""
+    """Entities in the order asked for, else in that of their first creation (version, then id)."""
 
     entities: list[Entity]
     total: int | None
+    """How many the query selects; None unless it asked for a count."""
+    more: bool = False
+    """Whether others follow."""
+    next: str | None = None
+    """For `EntityQuery.after`, when others follow: where they begin. None too where the order has no positions (see
+    `TenantStore.query`): then `offset` must do."""
+
+
+class TypeInfo(Struct, frozen=True):
+    """An entity type as it is in use (5.7.5–5.7.7)."""
+
+    type: Iri
+    count: int
+    """Entities that have it."""
+    attributes: dict[Iri, frozenset[str]]
+    """The attributes that its entities have, each with the attribute types ('Property', …) it appears as among them."""
+
+
+class AttributeInfo(Struct, frozen=True):
+    """An attribute as it is in use (5.7.8–5.7.10)."""
+
+    attribute: Iri
+    count: int
+    """Its instances, over all entities; each datasetId is one."""
+    attribute_types: frozenset[str]
+    entity_types: frozenset[Iri]
+    """Of the entities that have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +306,42 @@ class TenantStore(Protocol):
         ...
 
     async def query(self, query: EntityQuery) -> Page:
-        """The entities that `query` selects, whole (projection is the caller's)."""
+        """The entities that `query` selects, whole (projection is the caller's).
+
+        With `now`, entities whose own expiresAt is not after it are not there. Pages: by `offset`, whose cost grows with
+        it, or by `after`, the `Page.next` of the page before, whose cost does not (`offset` is then passed over). Raises
+        BadRequestData for an `after` that the store did not make for this order, TooManyResults when an order that no
+        index gives would have to sort more than `MOST_SORTED` entities (offset and limit).
+        """
+        ...
+
+    def stream(self, query: EntityQuery) -> AsyncIterator[list[Entity]]:
+        """All entities that `query` selects, in its order, in batches of some hundreds; `limit`, `offset` and `after` do
+        not count. Each entity is there once; all is as of one moment as far as the store can, and with a slow reader at
+        least each batch. Raises as `query` does, with the first batch.
+        """
+        ...
+
+    async def expiring(self, before: Micros, limit: int) -> list[str]:
+        """Ids of entities of which something expires before the moment, soonest first: the entity or any instance of an
+        attribute (4.22).
+        """
+        ...
+
+    async def entity_types(self) -> list[Iri]:
+        """The types that entities have, in order (5.7.5)."""
+        ...
+
+    async def attributes(self) -> list[Iri]:
+        """The attributes that entities have, in order (5.7.8)."""
+        ...
+
+    async def type_details(self, entity_type: Iri | None = None) -> list[TypeInfo]:
+        """What is known of all types, in order, or of one: empty when no entity has it (5.7.6, 5.7.7)."""
+        ...
+
+    async def attribute_details(self, attribute: Iri | None = None) -> list[AttributeInfo]:
+        """What is known of all attributes, in order, or of one: empty when no entity has it (5.7.9, 5.7.10)."""
         ...
 
     async def record(self, kind: RecordKind, record_id: str) -> Record | None:
