@@ -42,8 +42,15 @@ BOOLEAN: Final = 2
 INSTANT: Final = 3
 STRING: Final = 4
 REFERENCE: Final = 5
+OTHER: Final = 6
 """Kinds in the index of values. ANYTHING: what the attribute holds is for the matcher to see. REFERENCE: the object of a
-relationship, which is never ordered."""
+relationship, which q never orders. OTHER, beside the others: it is not one instance with one plain scalar."""
+
+CREATED: Final = 1
+MODIFIED: Final = 2
+ENDS: Final = 3
+EXPIRES: Final = 4
+"""Kinds in the index of moments. ENDS: the entity's own expiresAt. EXPIRES: the earliest of that and its attributes'."""
 
 KINDS: Final = {"number": NUMBER, "boolean": BOOLEAN, "instant": INSTANT, "string": STRING}
 

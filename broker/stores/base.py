@@ -27,10 +27,11 @@ RecordKind = Literal[
     "subscription",
     "delivery_state",
     "context",
+    "context_use",
     "tenant",
 ]
-UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset({"device_state", "delivery_state"})
-"""Kinds without an epoch: written with every uplink or delivery, never cached by epoch."""
+UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset({"device_state", "delivery_state", "context_use"})
+"""Kinds without an epoch: written with every uplink or delivery, or just to count; never cached by epoch."""
 
 UplinkStatus = Literal["applied", "quarantined", "rejected", "discarded"]
 

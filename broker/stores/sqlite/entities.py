@@ -11,7 +11,8 @@ import orjson
 
 from broker.ngsild.model import Entity, Iri
 from broker.stores.base import Conflict, EntityWrite, StoredEntity
-from broker.stores.sqlite.index_rows import box_of, scopes_of, types_of, value_rows
+from broker.stores.sqlite.census import Census, same_census
+from broker.stores.sqlite.index_rows import box_of, moment_rows, scopes_of, types_of, value_rows
 from broker.stores.sqlite.names import Names
 
 Row = tuple[Any, ...]
@@ -38,6 +39,7 @@ class _Rows:
 
     removed: dict[str, list[Row]] = field(default_factory=dict)
     added: dict[str, list[Row]] = field(default_factory=dict)
+    census: Census = field(default_factory=Census)
 
     def replace(self, table: str, before: set[Row], after: set[Row]) -> None:
         if before != after:
@@ -50,12 +52,14 @@ _REMOVE = {
     "entity_scope": "DELETE FROM entity_scope WHERE scope = ? AND n = ?",
     "attribute": "DELETE FROM attribute WHERE name = ? AND n = ?",
     "value": "DELETE FROM value WHERE name = ? AND kind = ? AND v = ? AND n = ?",
+    "moment": "DELETE FROM moment WHERE kind = ? AND at = ? AND n = ?",
 }
 _ADD = {
     "entity_type": "INSERT INTO entity_type (type, n) VALUES (?, ?)",
     "entity_scope": "INSERT INTO entity_scope (scope, n) VALUES (?, ?)",
     "attribute": "INSERT INTO attribute (name, n) VALUES (?, ?)",
     "value": "INSERT INTO value (name, kind, v, n) VALUES (?, ?, ?, ?)",
+    "moment": "INSERT INTO moment (kind, at, n) VALUES (?, ?, ?)",
 }
 
 
@@ -122,6 +126,7 @@ def write_entities(
         connection.executemany(_REMOVE[table], removed)
     for table, added in rows.added.items():
         connection.executemany(_ADD[table], added)
+    rows.census.write(connection, names)
     return kept
 
 
@@ -158,6 +163,13 @@ def _index(
     """Collect the index rows that change; places, which seldom move, are written at once."""
     old = before["attrs"] if before is not None else {}
     new = after["attrs"] if after is not None else {}
+    moments_before, moments_after = moment_rows(before, after, touched)
+    if moments_before != moments_after:
+        rows.replace(
+            "moment", {(kind, at, n) for kind, at in moments_before}, {(kind, at, n) for kind, at in moments_after}
+        )
+    if not same_census(before, after, touched):
+        rows.census.change(before, after)
     attributes: Iterable[Iri] = touched if touched is not None else old.keys() | new.keys()
     if touched is None:
         for table, texts, next_texts in (

@@ -10,9 +10,12 @@ from collections.abc import Callable
 from typing import Final
 
 from broker.stores.base import StoreTooNew
-from broker.stores.sqlite.migrations import m0001_first
+from broker.stores.sqlite.migrations import m0001_first, m0002_moments_and_census
 
-MIGRATIONS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (m0001_first.migrate,)
+MIGRATIONS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (
+    m0001_first.migrate,
+    m0002_moments_and_census.migrate,
+)
 
 
 def migrate(connection: sqlite3.Connection, file_name: str) -> None:
