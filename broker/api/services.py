@@ -20,8 +20,11 @@ ResultT = TypeVar("ResultT")
 class Executor(Protocol):
     """The writer, as handlers see it."""
 
-    async def execute(self, command: Command[ResultT], *, wait: bool = False) -> ResultT:
-        """The command's result once it is durable. Raises BrokerError; Overloaded when there is no room."""
+    async def execute(self, command: Command[ResultT], *, wait: bool = False, weight: int = 1) -> ResultT:
+        """The command's result once it is durable. Raises BrokerError; Overloaded when there is no room and not `wait`.
+
+        `weight`: how many commands it counts for.
+        """
         ...
 
 

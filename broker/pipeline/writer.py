@@ -55,6 +55,7 @@ class _Waiting:
     trace: str
     """The id of the request or uplink that sent it."""
     done: asyncio.Future[Any]
+    weight: int
 
 
 @dataclass(slots=True)
@@ -87,6 +88,8 @@ class Writer:
         self._index_epoch: int | None = None
         self._on_commit = on_commit
         self._queue: deque[_Waiting] = deque()
+        self._queued = 0
+        """The weights of what is in the queue."""
         self._room: deque[asyncio.Future[None]] = deque()
         self._arrived = asyncio.Event()
         self._ended = asyncio.Event()
@@ -96,13 +99,13 @@ class Writer:
         self._refused = metrics.refused.labels(queue)
         self._count = {name: metrics.commands.labels(name) for name in ("applied", "refused", "failed")}
 
-    async def execute(self, command: Command[ResultT], *, wait: bool = False) -> ResultT:
-        """The command's result, once it is durable.
+    async def execute(self, command: Command[ResultT], *, wait: bool = False, weight: int = 1) -> ResultT:
+        """The command's result, once it is durable. `weight`: how many commands it counts for in the queue and in a group.
 
         Raises what the command raises; Overloaded when the queue is full and `wait` is False; StoreUnavailable when
         the store cannot commit. Cancelled while waiting in the queue, the command may still be applied.
         """
-        while len(self._queue) >= self._settings.queue_commands:
+        while self._queued >= self._settings.queue_commands:
             if not wait:
                 self._refused.inc()
                 raise Overloaded("The writer's queue is full; nothing was applied. Try again later.")
@@ -112,7 +115,8 @@ class Writer:
         if self._closing:
             raise Overloaded("The broker is stopping; nothing was applied. Try again later.")
         done: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(command, TRACE.get(), done))
+        self._queue.append(_Waiting(command, TRACE.get(), done, weight))
+        self._queued += weight
         self._arrived.set()
         return await done
 
@@ -150,10 +154,14 @@ class Writer:
         self._make_room(len(self._room))
 
     def _take(self) -> list[_Waiting]:
-        count = min(len(self._queue), self._settings.group_commands)
-        group = [self._queue.popleft() for _ in range(count)]
-        self._depth.set(len(self._queue))
-        self._make_room(count)
+        group: list[_Waiting] = []
+        weight = 0
+        while self._queue and weight < self._settings.group_commands:
+            group.append(self._queue.popleft())
+            weight += group[-1].weight
+        self._queued -= weight
+        self._depth.set(self._queued)
+        self._make_room(weight)
         return [waiting for waiting in group if not waiting.done.cancelled()]
 
     def _make_room(self, count: int) -> None:

@@ -43,18 +43,26 @@ class Effects(Generic[ResultT]):
 class View:
     """What a command sees: the snapshot, and over it what commands before it in the same group did."""
 
-    def __init__(self, snapshot: Snapshot, new_id: Callable[[], str]) -> None:
+    def __init__(self, snapshot: Snapshot, new_id: Callable[[], str], below: View | None = None) -> None:
+        """`below`: see `layer`."""
         self._snapshot = snapshot
+        self._below = below
         self._entities: dict[str, EntityWrite] = {}
         self._records: dict[tuple[RecordKind, str], RecordWrite] = {}
         self._frames: set[str] = set()
         self.new_id = new_id
+
+    def layer(self) -> View:
+        """A view over this one, for a command made of commands: what it absorbs is not seen here. For entities alone."""
+        return View(self._snapshot, self.new_id, below=self)
 
     def entity(self, entity_id: str) -> Entity | None:
         """The entity as it is now, or None."""
         written = self._entities.get(entity_id)
         if written is not None:
             return written.entity
+        if self._below is not None:
+            return self._below.entity(entity_id)
         stored = self._snapshot.entities.get(entity_id)
         return stored.entity if stored is not None else None
 
@@ -63,6 +71,8 @@ class View:
         written = self._entities.get(entity_id)
         if written is not None:
             return written.version if written.entity is not None else 0
+        if self._below is not None:
+            return self._below.entity_version(entity_id)
         stored = self._snapshot.entities.get(entity_id)
         return stored.version if stored is not None else 0
 
