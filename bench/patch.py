@@ -39,7 +39,7 @@ async def run(store: str, folder: Path) -> list[Figure]:
     requests = prepared()
     figures: list[Figure] = []
     sent: list[Load] = []
-    async with _nothing() as (port, raw_port):
+    async with nothing_served() as (port, raw_port):
         ceiling = await asyncio.to_thread(load, raw_port, requests, CONNECTIONS[-1], 2.0)
         for connections in CONNECTIONS:
             rounds: list[tuple[Load, Load]] = []
@@ -85,7 +85,7 @@ def _figure(connections: int, rounds: list[tuple[Load, Load]]) -> Figure:
 
 
 @asynccontextmanager
-async def _nothing() -> AsyncIterator[tuple[int, int]]:
+async def nothing_served() -> AsyncIterator[tuple[int, int]]:
     """The servers of `bench.empty`: their ports."""
     port, raw_port = free_port(), free_port()
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.empty", str(port), str(raw_port))
