@@ -27,9 +27,11 @@ from broker.api.server import build_app, make_runner
 from broker.api.services import Services
 from broker.clock import Clock
 from broker.config import Limits, Settings
+from broker.entities.contexts import ContextShelf
 from broker.errors import BrokerError
 from broker.jsonld.resolver import ContextResolver
-from broker.outbound import Outbound
+from broker.jsonld.upkeep import Upkeep
+from broker.outbound import Fetched, Outbound
 from broker.pipeline.claims import Claims
 from broker.pipeline.intake import Uplink
 from broker.pipeline.tenants import Tenant, Tenants
@@ -55,6 +57,7 @@ class Parts:
     store: Store
     outbound: Outbound
     contexts: ContextResolver
+    upkeep: Upkeep
     tenants: Tenants
     uplinks: Uplinks
     claims: Claims
@@ -90,6 +93,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
     async with _built(settings, clock) as parts, asyncio.TaskGroup() as inner:
         inner.create_task(_watched(stop, "tenants", parts.tenants.run()))
         inner.create_task(_watched(stop, "quarantine", _catch_up(parts, stop)))
+        inner.create_task(_watched(stop, "contexts", parts.upkeep.run()))
         try:
             async with _http(parts) as (host, port), asyncio.TaskGroup() as intakes:
                 tasks = [intakes.create_task(_watched(stop, name, run)) for name, run in _adapters(parts)]
@@ -101,6 +105,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
                 for task in tasks:
                     task.cancel()
         finally:
+            await parts.upkeep.close()
             await parts.tenants.close(settings.shutdown_seconds / 2, settings.shutdown_seconds / 5)
     log.info("broker.stopped")
 
@@ -134,7 +139,8 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         here = tenants.default
         uplinks = Uplinks(here.store, here.writer, clock, settings.limits)
         claims = Claims(here.store, here.writer, uplinks, _reader_of_kept(settings.limits), clock)
-        yield Parts(settings, clock, store, outbound, contexts, tenants, uplinks, claims)
+        upkeep = Upkeep(contexts, ContextShelf(here.store, here.writer))
+        yield Parts(settings, clock, store, outbound, contexts, upkeep, tenants, uplinks, claims)
     finally:
         await outbound.close()
         await store.close()
@@ -155,9 +161,9 @@ def _reader_of_kept(limits: Limits) -> Callable[[UplinkRow], Uplink]:
     return read_again
 
 
-def _fetch(outbound: Outbound, settings: Settings) -> Callable[[str], Coroutine[Any, Any, bytes]]:
-    async def fetch(url: str) -> bytes:
-        return await outbound.get(
+def _fetch(outbound: Outbound, settings: Settings) -> Callable[[str], Coroutine[Any, Any, Fetched]]:
+    async def fetch(url: str) -> Fetched:
+        return await outbound.fetch(
             url,
             accept="application/ld+json, application/json",
             max_bytes=settings.limits.context_bytes,

@@ -99,6 +99,14 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     context_bytes: Annotated[int, _doc("A remote @context, bytes.", ge=1024)] = 1024 * 1024
     context_seconds: Annotated[float, _doc("Time to fetch a remote @context, seconds.", gt=0)] = 5.0
     contexts_cached: Annotated[int, _doc("Compiled @contexts kept in memory, count.", ge=1)] = 500
+    contexts_stored: Annotated[
+        int,
+        _doc(
+            "@contexts kept in the store, count of each kind: beyond it the least used cached or implicitly created ones "
+            "go, and no more can be hosted.",
+            ge=1,
+        ),
+    ] = 1000
 
 
 class Writer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -14,6 +14,8 @@ from broker.api.services import Services
 from broker.errors import BadRequestData, UnsupportedMediaType
 from broker.jsonio import parse_json
 from broker.jsonld.context import Context
+from broker.jsonld.core import CORE_URL
+from broker.jsonld.documents import without_core
 from broker.jsonld.link import parse_context_link
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -62,11 +64,44 @@ async def read_document(request: web.Request, services: Services) -> Document:
     return Document(document, names, linked)
 
 
+async def read_json_document(request: web.Request, services: Services) -> Any:
+    """The JSON value of a body in which an '@context', if there is one, is data. Raises as `read_document` does."""
+    _context_in_body(request)
+    if "Content-Length" not in request.headers:
+        raise LengthRequired("The header Content-Length is missing.")
+    limits = services.settings.limits
+    return parse_json(await read_body(request, limits), max_depth=limits.json_depth)
+
+
 async def request_context(request: web.Request, services: Services) -> Context:
     """The @context of a GET or DELETE: the Link header's, or the core one. Raises BadRequestData, LdContextNotAvailable."""
     headers = request.headers
     linked = parse_context_link(headers.getall("Link")) if "Link" in headers else None
     return services.contexts.core if linked is None else await services.contexts.resolve(linked)
+
+
+def base_url(request: web.Request, services: Services) -> str:
+    """How the client reaches this broker, e.g. 'http://host:1026': as the settings say, else as its request says."""
+    return services.settings.base_url.rstrip("/") or f"{request.scheme}://{request.host}"
+
+
+async def shared_url(request: web.Request, services: Services, source: Any, tenant: str) -> str:
+    """A URL that names an '@context' as sent, for a Link header; for an inline one, an @context is created (5.13.1).
+
+    `tenant` is the name of the request's. Raises BadRequestData, StoreUnavailable, Overloaded.
+    """
+    user = without_core(source) if source is not None else None
+    if user is None:
+        return CORE_URL
+    if isinstance(user, str):
+        return user
+    stored = await services.contexts.library.share(_served(user), tenant)
+    return stored.url_at(base_url(request, services))
+
+
+def _served(user: Any) -> list[Any]:
+    """The content of the @context created for an inline one: with the core @context last (4.4)."""
+    return [*user, CORE_URL] if isinstance(user, list) else [user, CORE_URL]
 
 
 def _context_in_body(request: web.Request) -> bool:

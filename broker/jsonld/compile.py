@@ -10,6 +10,7 @@ from pyld.jsonld import JsonLdError, JsonLdProcessor
 
 from broker.errors import BadRequestData
 from broker.ngsild.model import Iri
+from broker.ngsild.names import is_uri
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +18,11 @@ class Terms:
     """What a sequence of definitions says."""
 
     iris: dict[str, Iri] = field(default_factory=dict)
-    """Term -> IRI. Keyword aliases and terms without IRI are not in it."""
+    """Term -> IRI."""
     prefixes: dict[str, Iri] = field(default_factory=dict)
     """The terms that may stand before ':' in a compact IRI."""
+    others: dict[str, str] = field(default_factory=dict)
+    """Term -> what it stands for, of those that name nothing: a keyword, 'null', a reverse property, no absolute IRI."""
 
 
 def compile_terms(definitions: list[dict[str, Any]], label: str) -> Terms:
@@ -39,8 +42,18 @@ def compile_terms(definitions: list[dict[str, Any]], label: str) -> Terms:
         raise BadRequestData(f"{label} is not valid JSON-LD.") from None
     terms = Terms()
     for term, mapping in mappings.items():
+        if term.startswith("@"):
+            continue
         iri = mapping.get("@id") if mapping else None
-        if isinstance(iri, str) and not iri.startswith("@") and not mapping.get("reverse"):
+        if iri is None:
+            terms.others[term] = "null"
+        elif iri.startswith("@"):
+            terms.others[term] = f"'{iri}'"
+        elif mapping.get("reverse"):
+            terms.others[term] = f"the reverse of '{iri[:200]}'"
+        elif not is_uri(iri):
+            terms.others[term] = f"'{iri[:200]}', which is no absolute IRI"
+        else:
             terms.iris[term] = iri
             if mapping.get("_prefix"):
                 terms.prefixes[term] = iri

@@ -16,6 +16,9 @@ from broker.ngsild.names import is_name, is_uri
 # Names looked up once are remembered; a client that makes up names without end starts the memory anew.
 _REMEMBERED = 20_000
 
+# Written out, these IRIs would come back as the entity's own id and type.
+_MEMBERS = frozenset({DEFAULT_VOCAB + "id", DEFAULT_VOCAB + "type"})
+
 
 class Context:
     """A user's @context (or none) with the core @context. Satisfies `broker.ngsild.names.Names`."""
@@ -28,6 +31,8 @@ class Context:
         """The URL for a Link header, or None when it takes more than one URL to say it."""
         self._terms: dict[str, Iri] = {**user.iris, **core.iris}
         self._prefixes = {**user.prefixes, **core.prefixes}
+        # What stands for no name: the core's terms win over these too.
+        self._others = {term: what for term, what in user.others.items() if term not in core.iris | core.others}
         # Only the user's own prefixes shorten an IRI: without a term, NGSI-LD wants it in full (5.5.7).
         self._shorteners = {term: iri for term, iri in user.prefixes.items() if term not in core.prefixes}
         self._names: dict[Iri, str] = {}
@@ -43,7 +48,7 @@ class Context:
     def expand(self, term: str) -> Iri:
         """The IRI of a name: a term, a compact IRI, an IRI; an unknown term is in the default vocabulary.
 
-        Raises BadRequestData when it is none of them (4.6.2).
+        Raises BadRequestData when it is none of them (4.6.2), or a term that the @context maps to a keyword or to nothing.
         """
         found = self._expanded.get(term)
         if found is None:
@@ -68,8 +73,15 @@ class Context:
         return found
 
     def _expand(self, term: str) -> Iri:
+        other = self._others.get(term)
+        if other is not None:
+            raise BadRequestData(f"The name '{term[:100]}' is not usable here: the @context has it stand for {other}.")
         found = self._expand_compact(term)
         if found is not None and is_uri(found):
+            if found in _MEMBERS:
+                raise BadRequestData(
+                    f"The name '{term[:100]}' is not usable: its short form is a member of every entity."
+                )
             return found
         if not is_name(term) or ":" in term:
             raise BadRequestData(
@@ -89,7 +101,7 @@ class Context:
     def _compact(self, iri: Iri) -> str:
         if iri.startswith(DEFAULT_VOCAB):
             name = iri[len(DEFAULT_VOCAB) :]
-            if name and name not in self._terms and ":" not in name:
+            if name and name not in self._terms and name not in self._others and ":" not in name:
                 return name
         best = iri
         for prefix, start in self._shorteners.items():

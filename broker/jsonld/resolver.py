@@ -1,33 +1,37 @@
-"""From an @context as sent to a compiled `Context`, with a bounded cache; remote documents are fetched by what is passed in.
+"""From an @context as sent to a compiled `Context`, with a bounded cache of them.
 
-Source: ETSI GS CIM 009 v1.9.1, 4.4, 5.5.5, 5.5.7, 5.5.2 (LdContextNotAvailable).
+Source: ETSI GS CIM 009 v1.9.1, 4.4, 5.5.5, 5.5.6, 5.5.7.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
 import orjson
+import structlog
 
 from broker.clock import SECOND, Clock, Micros
 from broker.config import Limits
-from broker.errors import BadRequestData, BrokerError, InvalidRequest, LdContextNotAvailable
-from broker.jsonio import parse_json
+from broker.errors import BadRequestData, BrokerError, LdContextNotAvailable
 from broker.jsonld.compile import Terms, compile_terms
 from broker.jsonld.context import Context
 from broker.jsonld.core import core_definitions, is_core_url
-from broker.jsonld.documents import context_of, flatten, without_core
+from broker.jsonld.documents import flatten, inline_parts, without_core
+from broker.jsonld.library import FOREVER, Held, Library
+from broker.jsonld.remote import Fetch
+from broker.jsonld.stored import StoredContext
 
-REFRESH: Final[Micros] = 3600 * SECOND
-"""How long a remote @context is taken as it was fetched. They change rarely, and a wrong one is worse than an old one."""
+log = structlog.get_logger(__name__)
 
 RETRY: Final[Micros] = 60 * SECOND
 """How long a stale @context is served before it is fetched again, when it could not be refreshed."""
+
+_LOOK: Final[Micros] = 1 * SECOND
+"""How long a context with a document that is being refreshed is served before that is looked at again."""
 
 # From this many term definitions on, compiling takes milliseconds and goes to a thread.
 _LARGE: Final = 300
@@ -36,15 +40,17 @@ _LARGE: Final = 300
 @dataclass(slots=True)
 class _Entry:
     context: Context
-    urls: frozenset[str]
+    user: Any
+    """The user's @context that it was made of."""
+    documents: tuple[Held, ...]
     fresh_until: Micros
 
 
 class ContextResolver:
-    """All contexts in use. `fetch` gets the bytes at a URL and raises whatever it likes when it cannot."""
+    """All contexts in use. `fetch` gets what is at a URL and raises whatever it likes when it cannot."""
 
-    def __init__(self, fetch: Callable[[str], Awaitable[bytes]], clock: Clock, limits: Limits) -> None:
-        self._fetch = fetch
+    def __init__(self, fetch: Fetch, clock: Clock, limits: Limits) -> None:
+        self.library = Library(fetch, clock, limits)
         self._clock = clock
         self._limits = limits
         self._core_terms = compile_terms([core_definitions()], "The core @context")
@@ -59,23 +65,24 @@ class ContextResolver:
         return self._core
 
     def cached(self, value: Any) -> Context | None:
-        """The context of `value` when nothing needs to be fetched or compiled for it, else None: `resolve` it."""
+        """The context of `value` when nothing needs to be fetched or compiled for it, else None: `resolve` it.
+
+        One that is stale is given too, and refreshed in the background.
+        """
         if value is None:
             return self._core
-        key = _key(value)
+        key = value if type(value) is str else _key(value)
         entry = self._entries.get(key)
         if entry is None:
             return self._core if type(value) is str and is_core_url(value) else None
-        if entry.fresh_until <= self._clock.now():
-            return None
         self._entries.move_to_end(key)
-        return entry.context
+        return self._used(entry)
 
     async def resolve(self, value: Any) -> Context:
         """The context of an '@context' value: None, a URL, an object, or a list of those.
 
         Raises BadRequestData when it is not valid, LdContextNotAvailable when a remote one cannot be had. One that was
-        there before is served on when it cannot be refreshed.
+        there before is served on, whether or not it can be refreshed.
         """
         found = self.cached(value)
         if found is not None:
@@ -88,76 +95,122 @@ class ContextResolver:
         if lock is None:
             lock = self._locks[key] = asyncio.Lock()
         async with lock:
-            entry = await self._fresh(key, user)
+            entry = self._entries.get(key)
+            if entry is None:
+                entry = await self._made(user)
+                self._remember(key, entry)
         # The same @context with and without the core is one entry under two keys.
-        self._keep(_key(value), entry)
+        self._remember(_key(value), entry)
+        return self._used(entry)
+
+    def check(self, value: Any) -> None:
+        """Whether `value` may be hosted (5.13.2.4): valid as far as can be said without fetching what it refers to.
+
+        Raises BadRequestData.
+        """
+        user = without_core(value)
+        if user is None:
+            return
+        definitions, names_documents = inline_parts(user)
+        # Terms may rest on those of a document that is named: then only its use tells.
+        if not names_documents:
+            compile_terms(definitions, "The '@context'")
+
+    async def reload(self, stored: StoredContext) -> None:
+        """Fetch a cached @context anew and use it from now on (5.13.5.4).
+
+        Raises LdContextNotAvailable when it cannot be had or is not valid any more; then the old one stays.
+        """
+        try:
+            fresh = await self.library.download(stored)
+            await self._compiled(fresh.value, fresh.url)
+        except BadRequestData as error:
+            raise LdContextNotAvailable(error.detail) from None
+        changed = fresh.value != stored.value
+        await self.library.replaced(fresh)
+        if changed:
+            await self.renewed({stored.id})
+
+    async def refresh(self, held: Held) -> None:
+        """Fetch a stale document anew, in the background: when that fails, the old one is served on."""
+        stored = held.stored
+        try:
+            fresh = await self.library.download(stored)
+            if fresh.value == stored.value:
+                held.stored = replace(stored, expires_at=fresh.expires_at)
+                held.fresh_until = fresh.expires_at or 0
+                return
+            await self._compiled(fresh.value, fresh.url)
+        except BrokerError as error:
+            held.fresh_until = self._clock.now() + RETRY
+            log.info("context.not_refreshed", url=stored.url, reason=error.detail)
+            return
+        await self.library.replaced(fresh)
+        await self.renewed({stored.id})
+        log.info("context.refreshed", url=stored.url)
+
+    async def renewed(self, ids: set[str]) -> None:
+        """Compile anew what was made of these stored contexts; meanwhile the old ones serve."""
+        for entry in {id(entry): entry for entry in self._entries.values()}.values():
+            if ids.isdisjoint(held.stored.id for held in entry.documents):
+                continue
+            try:
+                made = await self._made(entry.user)
+            except BrokerError as error:
+                log.info("context.not_compiled", reason=error.detail)
+                continue
+            entry.context, entry.documents, entry.fresh_until = made.context, made.documents, made.fresh_until
+
+    def forget(self, context_id: str) -> None:
+        """Drop what was made of a stored @context, so that its next use looks for it again."""
+        for key, entry in list(self._entries.items()):
+            if any(held.stored.id == context_id for held in entry.documents):
+                del self._entries[key]
+
+    def _used(self, entry: _Entry) -> Context:
+        now = self._clock.now()
+        for held in entry.documents:
+            use = held.use
+            use.hits += 1
+            use.last = now
+        if entry.fresh_until <= now:
+            # Others go on with the old one while the new one is looked for.
+            for held in entry.documents:
+                if held.fresh_until <= now:
+                    self.library.stale(held)
+            fresh_until = min((held.fresh_until for held in entry.documents), default=FOREVER)
+            entry.fresh_until = max(fresh_until, now + _LOOK)
         return entry.context
 
-    def forget(self, url: str) -> None:
-        """Drop what was made of the document at `url`, so that it is fetched anew (5.13, reload)."""
-        for key in [key for key, entry in self._entries.items() if url in entry.urls]:
-            del self._entries[key]
-
-    async def _fresh(self, key: str | bytes, user: Any) -> _Entry:
-        entry = self._entries.get(key)
-        now = self._clock.now()
-        if entry is not None:
-            if entry.fresh_until > now:
-                return entry
-            # Others go on with the old one while this request looks for the new one.
-            entry.fresh_until = now + RETRY
-        try:
-            made = await self._make(user)
-        except BrokerError:
-            if entry is None:
-                raise
-            return entry
-        self._keep(key, made)
-        return made
-
-    def _keep(self, key: str | bytes, entry: _Entry) -> None:
+    def _remember(self, key: str | bytes, entry: _Entry) -> None:
         self._entries[key] = entry
         self._entries.move_to_end(key)
         while len(self._entries) > self._limits.contexts_cached:
             self._entries.popitem(last=False)
 
-    async def _make(self, value: Any) -> _Entry:
-        definitions, urls = await flatten(value, self._load)
-        label = f"The @context '{value[:200]}'" if isinstance(value, str) else "The '@context'"
+    async def _made(self, user: Any) -> _Entry:
+        terms, documents = await self._compiled(user, "")
+        fresh_until = min((held.fresh_until for held in documents), default=FOREVER)
+        return _Entry(Context(terms, self._core_terms, user), user, documents, fresh_until)
+
+    async def _compiled(self, value: Any, base: str) -> tuple[Terms, tuple[Held, ...]]:
+        """The terms of an @context value, and the documents it led to. `base` is the URL it stands at, '' inline."""
+        documents: dict[str, Held] = {}
+
+        async def load(url: str) -> Any:
+            held = await self.library.document(url)
+            documents[held.stored.id] = held
+            return held.stored.value
+
+        definitions, _ = await flatten(value, load, base)
+        url = base or (value if isinstance(value, str) else "")
+        label = f"The @context '{url[:200]}'" if url else "The '@context'"
         async with self._compiling:
             if sum(map(len, definitions)) < _LARGE:
                 terms = compile_terms(definitions, label)
             else:
                 terms = await asyncio.to_thread(compile_terms, definitions, label)
-        # What names no document cannot go stale.
-        fresh_until = self._clock.now() + REFRESH if urls else 1 << 62
-        return _Entry(Context(terms, self._core_terms, value), frozenset(urls), fresh_until)
-
-    async def _load(self, url: str) -> Any:
-        limits = self._limits
-        try:
-            async with asyncio.timeout(limits.context_seconds):
-                body = await self._fetch(url)
-        except LdContextNotAvailable:
-            raise
-        except TimeoutError:
-            raise LdContextNotAvailable(
-                f"The @context '{url[:200]}' could not be fetched within {limits.context_seconds:g} s."
-            ) from None
-        except BadRequestData as error:
-            # The guarded client refused the address: that is about the request, and says why.
-            raise BadRequestData(f"The @context '{url[:200]}' cannot be fetched: {error.detail}") from None
-        except Exception as error:
-            raise LdContextNotAvailable(f"The @context '{url[:200]}' could not be fetched.") from error
-        if len(body) > limits.context_bytes:
-            raise LdContextNotAvailable(
-                f"The @context '{url[:200]}' is longer than the limit of {limits.context_bytes} bytes."
-            )
-        try:
-            document = parse_json(body, max_depth=limits.json_depth)
-        except InvalidRequest:
-            raise LdContextNotAvailable(f"The document at '{url[:200]}' is not JSON.") from None
-        return context_of(document, url)
+        return terms, tuple(documents.values())
 
 
 def _key(value: Any) -> str | bytes:

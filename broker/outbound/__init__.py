@@ -3,6 +3,7 @@
 from broker.outbound.client import (
     Answer,
     BadAnswer,
+    Fetched,
     Forbidden,
     HostResting,
     Outbound,
@@ -14,6 +15,7 @@ from broker.outbound.client import (
 __all__ = [
     "Answer",
     "BadAnswer",
+    "Fetched",
     "Forbidden",
     "HostResting",
     "Outbound",

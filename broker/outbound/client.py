@@ -83,6 +83,15 @@ class Answer:
         return 200 <= self.status < 300
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a GET brought."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    """Of the answer; names in lower case."""
+
+
 class _Host:
     """What is shared by the requests to one host: how many at once, and whether it is worth trying."""
 
@@ -145,21 +154,25 @@ class Outbound:
 
         Raises Forbidden, Unreachable, TimedOut, BadAnswer, HostResting.
         """
+        return (await self.fetch(url, accept=accept, max_bytes=max_bytes, timeout=timeout)).body
+
+    async def fetch(self, url: str, *, accept: str, max_bytes: int, timeout: float) -> Fetched:  # noqa: ASYNC109 - see post
+        """As `get`, with the answer's headers."""
         target = _target(url)
         first = target
         for _ in range(REDIRECTS + 1):
-            there, body = await self._get(target, accept, max_bytes, timeout)
+            there, fetched = await self._get(target, accept, max_bytes, timeout)
             if there is None:
-                return body
+                return fetched
             target = _target(urljoin(str(target), there))
             if target.host != first.host:
                 raise BadAnswer(f"'{url}' redirects to another host ('{target.host}'), which is not followed.")
         raise BadAnswer(f"'{url}' redirects more than {REDIRECTS} times.")
 
-    async def _get(self, target: URL, accept: str, max_bytes: int, seconds: float) -> tuple[str | None, bytes]:
-        """Where it redirects to, or the body."""
+    async def _get(self, target: URL, accept: str, max_bytes: int, seconds: float) -> tuple[str | None, Fetched]:
+        """Where it redirects to, or what it answered."""
 
-        async def fetch() -> tuple[str | None, bytes]:
+        async def fetch() -> tuple[str | None, Fetched]:
             async with self._session.get(
                 target,
                 headers={"Accept": accept, "Accept-Encoding": "identity"},
@@ -168,7 +181,7 @@ class Outbound:
             ) as response:
                 if response.status in (301, 302, 303, 307, 308) and "Location" in response.headers:
                     response.close()
-                    return response.headers["Location"], b""
+                    return response.headers["Location"], Fetched(b"", {})
                 if response.status != 200:
                     response.close()
                     raise BadAnswer(f"'{target}' answered {response.status}.")
@@ -181,7 +194,7 @@ class Outbound:
                     if len(body) > max_bytes:
                         response.close()
                         raise BadAnswer(f"'{target}' answered more than the limit of {max_bytes} bytes.")
-                return None, bytes(body)
+                return None, Fetched(bytes(body), {name.lower(): value for name, value in response.headers.items()})
 
         return await self._guarded(target, fetch, seconds)
 

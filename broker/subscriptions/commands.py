@@ -23,6 +23,8 @@ class UpdateSubscription:
     names: Names
     context: Any
     limits: Limits
+    context_url: str | None = None
+    """What names `context` in a Link header."""
 
     def needs(self, seen: Snapshot) -> Needs:
         """The subscription as it is."""
@@ -33,6 +35,6 @@ class UpdateSubscription:
         record = view.record("subscription", self.id)
         if record is None:
             raise ResourceNotFound(f"There is no subscription '{self.id}'.")
-        body = parse_patch(record.body, self.patch, self.names, self.context, self.limits, stamp)
+        body = parse_patch(record.body, self.patch, self.names, self.context, self.limits, stamp, self.context_url)
         write = RecordWrite("subscription", self.id, body, stamp.version, record.version, record.keys)
         return Effects(None, records=[write])

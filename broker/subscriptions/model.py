@@ -1,11 +1,11 @@
 """Subscription documents in and out, and the body that is stored (record kind 'subscription').
 
     {"id": "urn:…", "document": {…}, "terms": {"entities": {"Room": "https://…/Room"}, "q": {…}, …},
-     "context": …, "createdAt": "…Z", "modifiedAt": "…Z"}
+     "context": …, "contextUrl": …, "createdAt": "…Z", "modifiedAt": "…Z"}
 
 `document` is as the subscriber wrote it, without '@context', 'id' and what is generated. `terms` are the names in each of
 its members and the IRIs that the @context of that request gave them; `context` is that @context (a URL, a list, an
-object), None for the core one alone. Source: ETSI GS CIM 009 v1.9.1, 5.2.12-5.2.15, 5.8.1-5.8.3.
+object), None for the core one alone, and `contextUrl` names it in a Link header where that is not its only URL. Source: ETSI GS CIM 009 v1.9.1, 5.2.12-5.2.15, 5.8.1-5.8.3.
 """
 
 from __future__ import annotations
@@ -50,7 +50,13 @@ def parse_subscription(
 
 
 def parse_patch(
-    body: dict[str, Any], patch: dict[str, Any], names: Names, context: Any, limits: Limits, stamp: Stamp
+    body: dict[str, Any],
+    patch: dict[str, Any],
+    names: Names,
+    context: Any,
+    limits: Limits,
+    stamp: Stamp,
+    context_url: str | None = None,
 ) -> dict[str, Any]:
     """The body after a fragment (5.8.2, 5.5.8): each member given replaces the one there, an NGSI-LD Null removes it.
 
@@ -83,13 +89,9 @@ def parse_patch(
         limits,
     )
     _refuse_past(subscription, given, stamp.now)
-    return {
-        **body,
-        "document": document,
-        "terms": {**kept, **fresh.found},
-        "context": context if context is not None and any(fresh.found.values()) else body["context"],
-        "modifiedAt": stamp.text,
-    }
+    if context is not None and any(fresh.found.values()):
+        body = {**body, "context": context, "contextUrl": context_url}
+    return {**body, "document": document, "terms": {**kept, **fresh.found}, "modifiedAt": stamp.text}
 
 
 def render_subscription(
@@ -120,8 +122,9 @@ def render_subscription(
     rendered["notification"] = {**notification, **state.members()}
     rendered["isActive"] = document.get("isActive", True)
     rendered["status"] = compile_subscription(body, UNLIMITED).status(now)
-    if isinstance(body["context"], str):
-        rendered.setdefault("jsonldContext", body["context"])
+    context_url = body["context"] if isinstance(body["context"], str) else body.get("contextUrl")
+    if context_url is not None:
+        rendered.setdefault("jsonldContext", context_url)
     if sys_attrs:
         rendered |= {"createdAt": body["createdAt"], "modifiedAt": body["modifiedAt"]}
     return rendered

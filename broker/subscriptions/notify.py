@@ -106,8 +106,7 @@ def render_notification(
     """The Notification (5.3.1) and its HTTP headers (6.3.8), for one or more entities.
 
     The id comes from the last outbox row, so that a receiver can tell what it has seen before. With 'application/json'
-    a Link header names the @context; where it takes more than one URL to say it, there is none, and names are still
-    compacted by it.
+    a Link header names the @context: by its only URL, or by that of the one which was created for it (5.13.1).
     """
     params = subscription.notification
     form = Form(
@@ -127,8 +126,8 @@ def render_notification(
     headers["Content-Type"] = params.endpoint.accept
     if params.endpoint.accept == "application/ld+json":
         payload["@context"] = names.value
-    elif names.url is not None:
-        headers["Link"] = format_context_link(names.url)
+    elif (url := names.url or subscription.context_url) is not None:
+        headers["Link"] = format_context_link(url)
     return payload, headers
 
 

@@ -7,7 +7,7 @@ and the IRIs they stood for: so it needs no @context to be read again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from broker.clock import Micros
@@ -94,6 +94,8 @@ class Subscription:
     active: bool
     context: Any
     """The @context to notify with: a URL, or what may stand in '@context'; None for the core one."""
+    context_url: str | None = None
+    """What names `context` in a Link header, where that is not its only URL (5.13.1)."""
 
     def status(self, now: Micros) -> Status:
         """5.2.12."""
@@ -106,9 +108,10 @@ def compile_subscription(body: dict[str, Any], limits: Limits) -> Subscription:
     """The subscription of a stored body. Raises BadRequestData, OperationNotSupported, TooComplexQuery."""
     document: dict[str, Any] = body["document"]
     terms: dict[str, dict[str, Iri]] = body["terms"]
-    return read_subscription(
+    subscription = read_subscription(
         body["id"], document, body.get("context"), lambda member: terms.get(member, {}).__getitem__, limits
     )
+    return replace(subscription, context_url=body.get("contextUrl"))
 
 
 def read_subscription(

@@ -184,12 +184,12 @@ async def test_the_context_must_stand_in_one_place(api: Api, contexts: TestServe
     await api.problem(400, "BadRequestData", "GET", "/entities?type=Room", Link="<not a link")
 
 
-async def test_a_context_that_cannot_be_had_is_504(api: Api, contexts: TestServer) -> None:
-    for path in ("/nowhere", "/broken"):
+async def test_a_context_that_cannot_be_had_is_504_and_one_that_is_none_400(api: Api, contexts: TestServer) -> None:
+    for path, status, kind in (("/nowhere", 504, "LdContextNotAvailable"), ("/broken", 400, "BadRequestData")):
         url = str(contexts.make_url(path))
-        await api.problem(504, "LdContextNotAvailable", "GET", "/entities?type=Room", Link=link(url))
+        await api.problem(status, kind, "GET", "/entities?type=Room", Link=link(url))
         document = {**ROOM, "@context": url}
-        await api.problem(504, "LdContextNotAvailable", "POST", "/entities", document, Content_Type=LD)
+        await api.problem(status, kind, "POST", "/entities", document, Content_Type=LD)
 
 
 async def test_content_types_and_lengths_are_checked_as_the_standard_says(api: Api) -> None:

@@ -8,13 +8,13 @@ from urllib.parse import quote
 from aiohttp import web
 
 from broker.api.answer import answer
-from broker.api.context import Document, read_document, request_context
+from broker.api.context import Document, read_document, request_context, shared_url
 from broker.api.ids import subscription_id
 from broker.api.negotiation import DATA, negotiate
 from broker.api.paging import COUNT_HEADER, page_links
 from broker.api.parameters import options, parameters
 from broker.api.route import Route
-from broker.api.services import Services
+from broker.api.services import Services, Tenant
 from broker.api.tenant import tenant_of
 from broker.entities.records import DeleteRecord, PutRecord
 from broker.errors import BadRequestData, ResourceNotFound
@@ -43,6 +43,7 @@ def routes(services: Services) -> list[Route]:
         new_id = f"urn:ngsi-ld:Subscription:{services.clock.new_id()}"
         body = parse_subscription(sent.value, sent.names, sent.source, limits, services.clock.stamp(), new_id)
         tenant = await tenant_of(request, services, create=True)
+        body["contextUrl"] = await _context_url(request, services, sent, tenant)
         await tenant.writer.execute(PutRecord("subscription", body["id"], body, when="absent"))
         return web.Response(status=201, headers={"Location": f"{ALL}/{quote(body['id'], safe=':@,;=+$')}"})
 
@@ -98,7 +99,8 @@ def routes(services: Services) -> list[Route]:
         flag(parameters(request, WRITE), "local")
         wanted = subscription_id(request)
         sent = await _read(request, services)
-        await tenant.writer.execute(UpdateSubscription(wanted, sent.value, sent.names, sent.source, limits))
+        url = await _context_url(request, services, sent, tenant)
+        await tenant.writer.execute(UpdateSubscription(wanted, sent.value, sent.names, sent.source, limits, url))
         return web.Response(status=204)
 
     async def delete(request: web.Request) -> web.Response:
@@ -126,6 +128,11 @@ async def _read(request: web.Request, services: Services) -> Document:
         # 5.8.1.4: one that cannot be had is said now, not at the first notification.
         await services.contexts.resolve(context)
     return sent
+
+
+async def _context_url(request: web.Request, services: Services, sent: Document, tenant: Tenant) -> str | None:
+    """What notifications name the subscription's @context with, in a Link header (5.13.1, 6.3.8); None: the core's."""
+    return None if sent.source is None else await shared_url(request, services, sent.source, tenant.name)
 
 
 def _sys_attrs(given: Mapping[str, str]) -> bool:
