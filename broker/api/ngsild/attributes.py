@@ -19,6 +19,7 @@ from broker.entities.commands import (
     append_attributes,
     delete_attribute,
     partial_update,
+    replace_attribute,
     update_attributes,
 )
 from broker.errors import BadRequestData
@@ -37,7 +38,7 @@ DELETE = frozenset({"datasetId", "deleteAll", "type", "local"})
 
 
 def routes(services: Services) -> list[Route]:
-    """Append, update, partial update, delete."""
+    """Append, update, partial update, replace, delete."""
     limits = services.settings.limits
     rules = Rules(geometry_vertices=limits.geometry_vertices)
 
@@ -83,6 +84,18 @@ def routes(services: Services) -> list[Route]:
         )
         return web.Response(status=204)
 
+    async def replace(request: web.Request) -> web.Response:
+        """Replace Attribute (6.7.3.3, 5.6.19)."""
+        tenant = await tenant_of(request, services)
+        given = parameters(request, UPDATE)
+        entity = entity_id(request)
+        sent = await read_document(request, services)
+        name = attribute_name(request)
+        instance = parse_attribute(name, sent.value, sent.names, rules, whole=True)
+        command = replace_attribute(entity, sent.names.expand(name), instance)
+        await tenant.writer.execute(narrowed(command, given, sent.names))
+        return web.Response(status=204)
+
     async def delete(request: web.Request) -> web.Response:
         """Delete Attribute (6.7.3.2, 5.6.5)."""
         tenant = await tenant_of(request, services)
@@ -105,6 +118,7 @@ def routes(services: Services) -> list[Route]:
         Route("PATCH", ALL, update),
         Route("POST", ALL, append),
         Route("PATCH", ONE, partial),
+        Route("PUT", ONE, replace),
         Route("DELETE", ONE, delete),
     ]
 
