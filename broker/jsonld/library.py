@@ -21,7 +21,7 @@ from broker.config import Limits
 from broker.errors import BadRequestData, BrokerError
 from broker.jsonld.core import CORE_URL, is_core_url
 from broker.jsonld.memory_shelf import MemoryShelf
-from broker.jsonld.remote import Fetch, Remote
+from broker.jsonld.remote import Fetch, Remote, RemoteDocument
 from broker.jsonld.stored import (
     Kind,
     Shelf,
@@ -193,9 +193,7 @@ class Library:
 
     async def download(self, stored: StoredContext) -> StoredContext:
         """A cached one as it is on the network now; nothing is kept of it yet. Raises as `document` does."""
-        fetched = await self._remote.document(stored.url)
-        now = self._clock.now()
-        return replace(stored, value=fetched.value, created_at=now, expires_at=now + fetched.fresh_seconds * SECOND)
+        return self._downloaded(stored, await self._remote.document(stored.url))
 
     async def replaced(self, stored: StoredContext) -> None:
         """Keep a cached one that was downloaded, in place of the one before."""
@@ -244,13 +242,16 @@ class Library:
         return held
 
     async def _fetched(self, url: str) -> Held:
-        self._remote.refuse_failed(url)
         blank = StoredContext(cached_id(url), "Cached", None, 0, url=url)
-        stored = await self.download(blank)
+        stored = self._downloaded(blank, await self._remote.document_for_many(url))
         held = Held(stored, stored.expires_at or 0, kept=False)
         self._hold(held)
         await self._keep(held)
         return held
+
+    def _downloaded(self, stored: StoredContext, found: RemoteDocument) -> StoredContext:
+        now = self._clock.now()
+        return replace(stored, value=found.value, created_at=now, expires_at=now + found.fresh_seconds * SECOND)
 
     async def _keep(self, held: Held) -> None:
         """Put it on the shelf; that this fails is no reason to refuse a request, it is tried again later."""

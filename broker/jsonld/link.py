@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from broker.errors import BadRequestData
+from broker.jsonld.stored import own_id
 from broker.ngsild.names import is_uri
 
 CONTEXT_REL: Final = "http://www.w3.org/ns/json-ld#context"
@@ -42,7 +43,7 @@ def parse_context_link(headers: Iterable[str]) -> str | None:
                 found.append(link[1].strip())
     if len(found) > 1:
         raise BadRequestData(f"The Link header must name one JSON-LD @context, got {len(found)}.")
-    if found and not (is_uri(found[0]) and found[0].lower().startswith(("http://", "https://"))):
+    if found and not ((is_uri(found[0]) and found[0].lower().startswith(("http://", "https://"))) or own_id(found[0])):
         raise BadRequestData(f"The @context in the Link header must be an http or https URL, got '{found[0][:200]}'.")
     return found[0] if found else None
 

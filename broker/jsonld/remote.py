@@ -16,7 +16,7 @@ from broker.clock import SECOND, Clock, Micros
 from broker.config import Limits
 from broker.errors import BadRequestData, BrokerError, InvalidRequest, LdContextNotAvailable
 from broker.jsonio import parse_json
-from broker.outbound import Fetched
+from broker.outbound import Fetched, OutboundError
 
 REFRESH: Final = 3600
 """How long an @context is taken as it was fetched when its server does not say, seconds. They change rarely."""
@@ -25,7 +25,7 @@ SHORTEST: Final = 10
 LONGEST: Final = 7 * 24 * 3600
 """Bounds of what a server may say, seconds: below, each use would fetch again; above, a correction would not arrive."""
 
-FAILED: Final[Micros] = 2 * SECOND
+FAILED: Final[Micros] = 1 * SECOND
 """How long a URL that could not be had is not asked again: requests that wait for the same one share its failure."""
 
 _FAILURES: Final = 1000
@@ -53,14 +53,21 @@ class Remote:
 
     async def document(self, url: str) -> RemoteDocument:
         """The @context at `url`. Raises LdContextNotAvailable when it cannot be had, BadRequestData when it is none."""
+        fetched = await self._fetched(url)
+        if len(fetched.body) > self._limits.context_bytes:
+            raise LdContextNotAvailable(
+                f"The @context '{url[:200]}' is longer than the limit 'limits.context_bytes' of "
+                f"{self._limits.context_bytes} bytes."
+            )
+        return RemoteDocument(self._value(fetched.body, url), fresh_seconds(fetched.headers))
+
+    async def document_for_many(self, url: str) -> RemoteDocument:
+        """As `document`; one that failed a moment ago fails again at once."""
+        failed = self._failed.get(url)
+        if failed is not None and failed[0] > self._clock.now():
+            raise type(failed[1])(failed[1].detail)
         try:
-            fetched = await self._fetched(url)
-            if len(fetched.body) > self._limits.context_bytes:
-                raise LdContextNotAvailable(
-                    f"The @context '{url[:200]}' is longer than the limit 'limits.context_bytes' of "
-                    f"{self._limits.context_bytes} bytes."
-                )
-            value = self._value(fetched.body, url)
+            found = await self.document(url)
         except BrokerError as error:
             self._failed[url] = (self._clock.now() + FAILED, error)
             self._failed.move_to_end(url)
@@ -68,13 +75,7 @@ class Remote:
                 self._failed.popitem(last=False)
             raise
         self._failed.pop(url, None)
-        return RemoteDocument(value, fresh_seconds(fetched.headers))
-
-    def refuse_failed(self, url: str) -> None:
-        """Raise again what `url` failed with a moment ago."""
-        failed = self._failed.get(url)
-        if failed is not None and failed[0] > self._clock.now():
-            raise type(failed[1])(failed[1].detail)
+        return found
 
     async def _fetched(self, url: str) -> Fetched:
         seconds = self._limits.context_seconds
@@ -87,6 +88,8 @@ class Remote:
             raise LdContextNotAvailable(
                 f"The @context '{url[:200]}' could not be fetched within {seconds:g} s."
             ) from None
+        except OutboundError as error:
+            raise LdContextNotAvailable(f"The @context '{url[:200]}' could not be fetched: {error.reason}") from error
         except Exception as error:
             raise LdContextNotAvailable(f"The @context '{url[:200]}' could not be fetched.") from error
 

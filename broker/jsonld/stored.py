@@ -23,7 +23,7 @@ KINDS: Final[tuple[Kind, ...]] = ("Cached", "Hosted", "ImplicitlyCreated")
 PATH: Final = "/ngsi-ld/v1/jsonldContexts"
 """The resource that lists and serves them (6.29, 6.30)."""
 
-_OWN = re.compile(r"https?://[^?#]+" + PATH + r"/(urn(?::|%3[aA])uuid(?::|%3[aA])[0-9a-f-]{36})", re.ASCII)
+_OWN = re.compile(r"(?:https?://[^?#]+)?" + PATH + r"/(urn(?::|%3[aA])uuid(?::|%3[aA])[0-9a-f-]{36})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def hosted_id(uuid: str) -> str:
 def own_id(url: str) -> str | None:
     """The id in a URL of the form that this broker serves contexts at, whatever its host; None for any other URL.
 
-    Ids are unique wherever they were made, so the host, which is called differently inside and outside, says nothing.
+    The path alone, as the Location header has it, will do. Ids are unique wherever they were made, so the host, which is called differently inside and outside, says nothing.
     """
     found = _OWN.fullmatch(url)
     return found[1].replace("%3A", ":").replace("%3a", ":") if found is not None else None
