@@ -23,24 +23,28 @@ _MEMBERS = frozenset({DEFAULT_VOCAB + "id", DEFAULT_VOCAB + "type"})
 class Context:
     """A user's @context (or none) with the core @context. Satisfies `broker.ngsild.names.Names`."""
 
-    def __init__(self, user: Terms, core: Terms, value: Any = None) -> None:
-        """`value` is the user's @context as sent, without the core @context; None: the core @context alone."""
-        self.value: Any = CORE_URL if value is None else _with_core(value)
+    def __init__(self, user: Terms, core: Terms, value: Any = None, *, names_core: bool = False) -> None:
+        """`value` is the user's @context as sent, without the core @context; None: the core @context alone.
+
+        `names_core`: a document that it leads to has the core @context in it, which then need not be said again.
+        """
+        self.value: Any = CORE_URL if value is None else value if names_core else _with_core(value)
         """What a body's '@context' must say for this one."""
         self.url: str | None = _only_url(value)
         """The URL for a Link header, or None when it takes more than one URL to say it."""
-        self._terms: dict[str, Iri] = {**user.iris, **core.iris}
-        self._prefixes = {**user.prefixes, **core.prefixes}
-        # What stands for no name: the core's terms win over these too.
-        self._others = {term: what for term, what in user.others.items() if term not in core.iris | core.others}
+        overridden = core.iris.keys() | core.others.keys()
+        mine = {term: iri for term, iri in user.iris.items() if term not in overridden}
+        self._terms: dict[str, Iri] = {**mine, **core.iris}
+        # What stands for no name.
+        self._others = {term: what for term, what in user.others.items() if term not in overridden}
         # Only the user's own prefixes shorten an IRI: without a term, NGSI-LD wants it in full (5.5.7).
-        self._shorteners = {term: iri for term, iri in user.prefixes.items() if term not in core.prefixes}
+        self._shorteners = {term: iri for term, iri in user.prefixes.items() if term not in overridden}
+        self._prefixes = {**self._shorteners, **core.prefixes}
         self._names: dict[Iri, str] = {}
-        for iris in (user.iris, core.iris):
+        for iris in (mine, core.iris):
             # The shortest term wins, then the first in order (JSON-LD 1.1 API, 4.3); the core's win over the user's.
             for term, iri in sorted(iris.items(), key=lambda item: (len(item[0]), item[0]), reverse=True):
-                if self._terms[term] == iri:
-                    self._names[iri] = term
+                self._names[iri] = term
         self._expanded: dict[str, Iri] = dict(self._terms)
         self._expanded_values: dict[str, Iri] = {}
         self._compacted: dict[Iri, str] = dict(self._names)

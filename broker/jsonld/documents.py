@@ -61,16 +61,18 @@ def inline_parts(user: Any) -> tuple[list[dict[str, Any]], bool]:
     return [_checked(part) for part in inline], names_documents
 
 
-async def flatten(value: Any, load: Load, base: str = "") -> tuple[list[dict[str, Any]], set[str]]:
-    """(definitions in the order they apply, URLs they came from) of an @context value that stands at the URL `base`.
+async def flatten(value: Any, load: Load, base: str = "") -> tuple[list[dict[str, Any]], bool]:
+    """(definitions in the order they apply, whether the core @context is among them) of an @context value at the URL `base`.
 
     The core @context is left out wherever it is referred to: it applies last anyway. Raises BadRequestData and what
     `load` raises.
     """
     definitions: list[dict[str, Any]] = []
     urls: set[str] = set()
+    core = False
 
     async def visit(part: Any, base: str, above: tuple[str, ...]) -> None:
+        nonlocal core
         if part is None:
             definitions.clear()
         elif isinstance(part, list):
@@ -78,7 +80,9 @@ async def flatten(value: Any, load: Load, base: str = "") -> tuple[list[dict[str
                 await visit(inner, base, above)
         elif isinstance(part, str):
             url = urljoin(base, part)
-            if not is_core_url(url):
+            if is_core_url(url):
+                core = True
+            else:
                 await visit(await fetched(url, above), url, (*above, url))
         elif isinstance(part, dict):
             if "@import" in part:
@@ -103,7 +107,7 @@ async def flatten(value: Any, load: Load, base: str = "") -> tuple[list[dict[str
         return await load(url)
 
     await visit(value, base, (base,) if base else ())
-    return definitions, urls
+    return definitions, core
 
 
 def _checked(definitions: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +126,7 @@ def _checked(definitions: dict[str, Any]) -> dict[str, Any]:
                 raise BadRequestData(
                     f"The '@context' has a scoped context in the term '{term[:100]}', which NGSI-LD does not allow (5.5.7)."
                 )
-            if _is_reserved(definition.get("@id")) or _is_reserved(definition.get("@reverse")):
+            if _is_reserved(definition.get("@id")) or _RESERVED.fullmatch(str(definition.get("@reverse"))):
                 continue
             if "@protected" in definition:
                 if not isinstance(definition["@protected"], bool):

@@ -189,12 +189,15 @@ class ContextResolver:
             self._entries.popitem(last=False)
 
     async def _made(self, user: Any) -> _Entry:
-        terms, documents = await self._compiled(user, "")
+        terms, documents, core = await self._compiled(user, "")
         fresh_until = min((held.fresh_until for held in documents), default=FOREVER)
-        return _Entry(Context(terms, self._core_terms, user), user, documents, fresh_until)
+        return _Entry(Context(terms, self._core_terms, user, names_core=core), user, documents, fresh_until)
 
-    async def _compiled(self, value: Any, base: str) -> tuple[Terms, tuple[Held, ...]]:
-        """The terms of an @context value, and the documents it led to. `base` is the URL it stands at, '' inline."""
+    async def _compiled(self, value: Any, base: str) -> tuple[Terms, tuple[Held, ...], bool]:
+        """The terms of an @context value, the documents it led to, whether one of them names the core @context.
+
+        `base` is the URL it stands at, '' inline.
+        """
         documents: dict[str, Held] = {}
 
         async def load(url: str) -> Any:
@@ -202,7 +205,7 @@ class ContextResolver:
             documents[held.stored.id] = held
             return held.stored.value
 
-        definitions, _ = await flatten(value, load, base)
+        definitions, core = await flatten(value, load, base)
         url = base or (value if isinstance(value, str) else "")
         label = f"The @context '{url[:200]}'" if url else "The '@context'"
         async with self._compiling:
@@ -210,7 +213,7 @@ class ContextResolver:
                 terms = compile_terms(definitions, label)
             else:
                 terms = await asyncio.to_thread(compile_terms, definitions, label)
-        return terms, tuple(documents.values())
+        return terms, tuple(documents.values()), core
 
 
 def _key(value: Any) -> str | bytes:
