@@ -11,7 +11,7 @@ from broker.api.body import read_body
 from broker.api.negotiation import JSON, LD_JSON
 from broker.api.problem import LengthRequired
 from broker.api.services import Services
-from broker.errors import BadRequestData, UnsupportedMediaType
+from broker.errors import BadRequestData, InvalidRequest, UnsupportedMediaType
 from broker.jsonio import parse_json
 from broker.jsonld.context import Context
 from broker.jsonld.core import CORE_URL
@@ -52,6 +52,8 @@ async def read_document(request: web.Request, services: Services) -> Document:
             raise BadRequestData(
                 f"The Link header must not name a JSON-LD @context when the content type is {LD_JSON}: it stands in the body."
             )
+        if type(document) is not dict:
+            raise InvalidRequest("The body must be a JSON object.")
         if given is None:
             raise BadRequestData(f"The body must have an '@context' when the content type is {LD_JSON}.")
         return Document(document, await services.contexts.resolve(given), given)

@@ -159,7 +159,7 @@ async def test_a_failure_is_soon_forgotten() -> None:
 
 async def test_a_context_beyond_the_limit_is_unavailable() -> None:
     web = Web({A: terms(x="https://a.example/" + "x" * 2000)})
-    with pytest.raises(LdContextNotAvailable, match="'limits.context_bytes' of 1024 bytes"):
+    with pytest.raises(LdContextNotAvailable, match=r"'limits\.context_bytes' of 1024 bytes"):
         await web.resolver(context_bytes=1024).resolve(A)
 
 
