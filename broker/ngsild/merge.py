@@ -89,8 +89,11 @@ def update(entity: Entity, fragment: Fragment, at: str) -> Outcome:
             else:
                 work.put(name, instance)
     work.types(fragment)
-    if fragment.scope is not None and "scope" in entity:
-        work.scope(fragment.scope)
+    if fragment.scope is not None:
+        if "scope" in entity:
+            work.scope(fragment.scope)
+        elif fragment.scope:
+            work.refuse_scope()
     work.expiry(fragment)
     return work.outcome()
 
@@ -274,6 +277,10 @@ class _Work:
         """Note that an instance was left as it was."""
         which = f"Instance '{instance['datasetId']}' of the attribute" if "datasetId" in instance else "The attribute"
         self._not_updated.append((name, f"{which} exists already and overwriting was not asked for."))
+
+    def refuse_scope(self) -> None:
+        """Note that the scope was passed over."""
+        self._not_updated.append((SCOPE, "The entity has no scope that could be updated; append one instead."))
 
     def types(self, fragment: Fragment) -> None:
         """Add the types that the entity does not have yet."""

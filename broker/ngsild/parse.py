@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
-from broker.errors import BadRequestData
+from broker.errors import BadRequestData, InvalidRequest
 from broker.ngsild.fragment import Fragment
 from broker.ngsild.geometry import check_geometry, looks_like_geometry
 from broker.ngsild.members import (
@@ -40,6 +40,7 @@ Nulls = Literal["refused", "whole", "deep"]
 
 _GEO_ONLY: Final = frozenset({LOCATION, NGSI_LD + "observationSpace", NGSI_LD + "operationSpace"})
 _SCOPE = re.compile(r"/?[^\W\d_]\w*(/[^\W\d_]\w*)*")
+_KEYWORDS = frozenset({"id", "type", "@id", "@type"})
 _TYPED_VALUES = frozenset({"languageMap", "vocab", "json"})
 _NULLS = (NGSI_LD_NULL, [NGSI_LD_NULL], {"@none": NGSI_LD_NULL})
 
@@ -80,7 +81,7 @@ def parse_fragment(
     `simplified` reads every value that is not typed as a value alone (4.5.4).
     """
     if type(document) is not dict:
-        raise BadRequestData(f"An entity must be a JSON object, got {shown(document)}.")
+        raise InvalidRequest(f"An entity must be a JSON object, got {shown(document)}.")
     reader = _Reader(names, rules, nulls, simplified)
     entity_id: str | None = None
     types: list[Iri] = []
@@ -135,6 +136,9 @@ def _types(value: Any, names: Names) -> list[Iri]:
     given = [value] if type(value) is str else value
     if type(given) is not list or not given or not all(type(name) is str and name for name in given):
         raise BadRequestData(f"The entity's 'type' must be one or more type names, got {shown(value)}.")
+    for name in given:
+        if name in _KEYWORDS:
+            raise BadRequestData(f"The entity's 'type' must be a type's name, got '{name}', which JSON-LD uses itself.")
     if len(given) == 1:
         return [names.expand(given[0])]
     return list(dict.fromkeys(names.expand(name) for name in given))

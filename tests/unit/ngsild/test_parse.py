@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from broker.errors import BadRequestData
+from broker.errors import BadRequestData, InvalidRequest
 from broker.ngsild.fragment import is_null
 from broker.ngsild.model import LOCATION, Instance
 from broker.ngsild.parse import Nulls, Rules, parse_attribute, parse_entity, parse_fragment
@@ -221,7 +221,6 @@ def test_the_location_must_be_a_geometry() -> None:
 @pytest.mark.parametrize(
     ("document", "says"),
     [
-        ([], "must be a JSON object"),
         ({"type": "Room"}, "must have an 'id'"),
         ({"id": "urn:x:1"}, "must have a 'type'"),
         ({"id": "room 214", "type": "Room"}, "'id' must be a URI, got 'room 214'"),
@@ -229,6 +228,7 @@ def test_the_location_must_be_a_geometry() -> None:
         ({"id": "urn:x:1", "type": []}, "'type' must be one or more type names"),
         ({"id": "urn:x:1", "type": [5]}, "'type' must be one or more type names"),
         ({"id": "urn:x:1", "type": "a b"}, "'a b' is not valid"),
+        ({"id": "urn:x:1", "type": "type"}, "JSON-LD uses itself"),
         ({"id": "urn:x:1", "type": "Room", "scope": "/a b"}, "'scope' must be like"),
         ({"id": "urn:x:1", "type": "Room", "scope": []}, "'scope' must be one or more"),
         ({"id": "urn:x:1", "type": "Room", "expiresAt": "soon"}, "'expiresAt' must be"),
@@ -238,6 +238,12 @@ def test_an_entity_that_is_none_is_refused(document: Any, says: str) -> None:
     with pytest.raises(BadRequestData) as caught:
         parse_entity(document, CORE)
     assert says in caught.value.detail
+
+
+@pytest.mark.parametrize("document", [[], "Room", 5, None])
+def test_what_is_no_object_is_no_entity(document: Any) -> None:
+    with pytest.raises(InvalidRequest, match="must be a JSON object"):
+        parse_entity(document, CORE)
 
 
 def test_attributes_of_attributes_have_a_depth_limit() -> None:
