@@ -12,12 +12,18 @@ from broker.jsonld.context import Context
 from broker.jsonld.link import format_context_link
 
 
-def answer(request: web.Request, body: Any, context: Context, media_type: str) -> web.Response:
-    """200 with `body`, an object or a list of them, as `media_type`; its names are compacted by `context`."""
+def answer(
+    request: web.Request, body: Any, context: Context, media_type: str, *, url: str | None = None
+) -> web.Response:
+    """200 with `body`, an object or a list of them, as `media_type`; its names are compacted by `context`.
+
+    `url` names the context in a Link header where it takes more than one to say it (`broker.api.context.shared_url`).
+    """
     if media_type == JSON or (media_type == GEO_JSON and _prefers_plain(request)):
         headers = {"Content-Type": media_type}
-        if context.url is not None:
-            headers["Link"] = format_context_link(context.url)
+        url = context.url or url
+        if url is not None:
+            headers["Link"] = format_context_link(url)
         return web.Response(body=dumps(body), headers=headers)
     if isinstance(body, list):
         body = [{**item, "@context": context.value} for item in body]

@@ -75,6 +75,7 @@ async def flatten(value: Any, load: Load, base: str = "") -> tuple[list[dict[str
         nonlocal core
         if part is None:
             definitions.clear()
+            core = False
         elif isinstance(part, list):
             for inner in part:
                 await visit(inner, base, above)
