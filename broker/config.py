@@ -32,6 +32,9 @@ class Http(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         str, _doc("Bearer token that every route but /health asks for; '' asks for none. Keep it in the environment.")
     ] = ""
     keepalive_seconds: Annotated[float, _doc("How long an idle connection stays open, seconds.", gt=0)] = 75.0
+    compress_bytes: Annotated[
+        int, _doc("Answers from this size on are packed for clients that take gzip, bytes; 0 for never.", ge=0)
+    ] = 16 * 1024
 
 
 class StoreSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""The one thin layer around every handler: request id, token, errors, metrics.
+"""The one thin layer around every handler: request id, token, errors, the tenant's echo, compression, metrics.
 
 A closure a route, made at registration, costs one call; a stack of middlewares would cost one call each.
 """
@@ -17,8 +17,10 @@ from aiohttp import web
 from prometheus_client import Counter
 
 from broker import metrics
+from broker.api.compress import compress
 from broker.api.problem import problem_response
 from broker.api.route import Handler, Route
+from broker.api.tenant import HEADER as TENANT
 from broker.errors import BrokerError, InternalError, InvalidRequest, Overloaded, PayloadTooLarge
 from broker.logs import TRACE
 
@@ -38,9 +40,17 @@ def request_ids() -> Callable[[], str]:
 
 
 def wrapped(
-    route: Route, *, new_id: Callable[[], str], check: Callable[[str | None], None] | None, body_bytes: int
+    route: Route,
+    *,
+    new_id: Callable[[], str],
+    check: Callable[[str | None], None] | None,
+    body_bytes: int,
+    compress_bytes: int = 0,
 ) -> Handler:
-    """`route`'s handler with the layer around it. `check` raises Unauthorized for a wrong Authorization header."""
+    """`route`'s handler with the layer around it. `check` raises Unauthorized for a wrong Authorization header.
+
+    Answers of `compress_bytes` or more are packed for clients that take it; 0: none is.
+    """
     handler, path, method = route.handler, route.path, route.method
     standard = path.startswith(NGSI_LD)
     if route.public:
@@ -81,6 +91,14 @@ def wrapped(
             headers = response.headers
             headers[REQUEST_ID] = request_id
             headers["Server"] = SERVER
+            tenant = request.headers.get(TENANT)
+            if tenant is not None and tenant.isascii() and tenant.isprintable():
+                # In every answer to a request that had it, errors too (6.3.14).
+                headers[TENANT] = tenant
+            if compress_bytes and isinstance(response, web.Response):
+                body = response.body
+                if isinstance(body, bytes) and len(body) >= compress_bytes:
+                    await compress(request, response, body)
         counter = counters.get(response.status)
         if counter is None:
             counter = counters[response.status] = metrics.http_requests.labels(method, path, response.status)

@@ -19,7 +19,7 @@ _VARIABLE = pattern(r"\{[^{}]*\}")
 
 
 def with_routes(settings: Settings, routes: Sequence[Route]) -> web.Application:
-    """An application of `routes`; every other path is 404 and every other method 405."""
+    """An application of `routes`; every other path is 404 and every other method but OPTIONS 405."""
     limits = settings.limits
     token = settings.http.token
     check = BearerToken(token).check if token else None
@@ -27,7 +27,13 @@ def with_routes(settings: Settings, routes: Sequence[Route]) -> web.Application:
     app = web.Application(client_max_size=limits.body_bytes)
 
     def add(route: Route, method: str, path: str) -> None:
-        endpoint = wrapped(replace(route, method=method), new_id=new_id, check=check, body_bytes=limits.body_bytes)
+        endpoint = wrapped(
+            replace(route, method=method),
+            new_id=new_id,
+            check=check,
+            body_bytes=limits.body_bytes,
+            compress_bytes=settings.http.compress_bytes,
+        )
         app.router.add_route(method, path, endpoint)
 
     by_shape: dict[str, list[Route]] = {}
@@ -43,19 +49,22 @@ def with_routes(settings: Settings, routes: Sequence[Route]) -> web.Application:
                 if route.method == "GET":
                     add(route, "HEAD", route.path + ending)
             path = members[-1].path
-            add(Route("*", path, _not_allowed(members), public=all(r.public for r in members)), "*", path + ending)
+            add(Route("*", path, _other_methods(members), public=all(r.public for r in members)), "*", path + ending)
     add(Route("*", "(none)", _nothing_there), "*", "/{path:.*}")
     return app
 
 
-def _not_allowed(members: Sequence[Route]) -> Handler:
-    methods = {route.method for route in members}
+def _other_methods(members: Sequence[Route]) -> Handler:
+    methods = {route.method for route in members} | {"OPTIONS"}
     allowed = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
-    async def method_not_allowed(request: web.Request) -> web.StreamResponse:
+    async def other_method(request: web.Request) -> web.StreamResponse:
+        """OPTIONS says which methods there are (RFC 9110, 9.3.7); any other is not one of them (6.3.2)."""
+        if request.method == "OPTIONS":
+            return web.Response(status=204, headers={"Allow": allowed})
         raise NotAllowed(request.method, allowed)
 
-    return method_not_allowed
+    return other_method
 
 
 async def _nothing_there(request: web.Request) -> web.StreamResponse:

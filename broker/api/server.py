@@ -10,7 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api import health, uplinks
 from broker.api.management import devices, received, sensors, tenants
-from broker.api.ngsild import attributes, batch, contexts, entities, provision, subscriptions
+from broker.api.ngsild import attributes, batch, contexts, discovery, entities, info, provision, subscriptions
 from broker.api.route import Route
 from broker.api.routing import with_routes
 from broker.api.services import Services
@@ -35,6 +35,8 @@ def all_routes(services: Services) -> list[Route]:
         *batch.routes(services),
         *subscriptions.routes(services),
         *contexts.routes(services),
+        *discovery.routes(services),
+        *info.routes(services),
         *uplinks.routes(services),
         *devices.routes(services),
         *sensors.routes(services),

@@ -18,6 +18,7 @@ WORDS: dict[RecordKind, str] = {
     "subscription": "subscription",
     "context": "@context",
     "tenant": "tenant",
+    "identity": "identity",
 }
 """What people call the kinds."""
 

@@ -29,6 +29,7 @@ RecordKind = Literal[
     "context",
     "context_use",
     "tenant",
+    "identity",
 ]
 UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset({"device_state", "delivery_state", "context_use"})
 """Kinds without an epoch: written with every uplink or delivery, or just to count; never cached by epoch."""

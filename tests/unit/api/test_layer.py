@@ -134,7 +134,7 @@ async def test_an_unknown_path_is_404_and_an_unknown_method_405_with_the_methods
     await problem(await client.get("/nowhere/at/all"), 404, "ResourceNotFound")
     answer = await client.delete("/things/x")
     await problem(answer, 405, "MethodNotAllowed")
-    assert answer.headers["Allow"] == "GET, HEAD, POST, PUT"
+    assert answer.headers["Allow"] == "GET, HEAD, OPTIONS, POST, PUT"
     assert (await client.post("/things/x", data=b"")).status == 200
     await problem(await client.get("/echo"), 405, "MethodNotAllowed")
 
