@@ -108,8 +108,11 @@ class Library:
         name = identifier if identifier.startswith("urn:") else own_id(identifier) or cached_id(identifier)
         if name == self.core.id:
             return self.core
-        held = await self._held(name)
-        return held.stored if held is not None else None
+        stored = await self.shelf.get(name)
+        if stored is not None:
+            return self._as_held(stored)
+        held = self.held.get(name)
+        return held.stored if held is not None and not held.kept else None
 
     @property
     def core(self) -> StoredContext:
@@ -122,7 +125,7 @@ class Library:
         seen = set()
         async for stored in self._all():
             seen.add(stored.id)
-            yield stored
+            yield self._as_held(stored)
         for held in list(self.held.values()):
             if held.stored.id not in seen and not held.kept:
                 yield held.stored
@@ -308,6 +311,11 @@ class Library:
             if len(page) < PAGE:
                 return
             after = page[-1].id
+
+    def _as_held(self, stored: StoredContext) -> StoredContext:
+        """What was refreshed without a change is not written anew: memory knows how long it is fresh."""
+        held = self.held.get(stored.id)
+        return held.stored if held is not None and held.stored.created_at == stored.created_at else stored
 
     def _core(self, url: str) -> StoredContext:
         return StoredContext(cached_id(url), "Cached", url, self._started, url=url)

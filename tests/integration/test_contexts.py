@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from broker.clock import parse_iso
+from broker.config import StoreSettings
 from broker.jsonld.core import CORE_URL
 from tests.support.api import FOREIGN, LD, Api, city_contexts, link, running_broker
 from tests.support.receiver import receiving
@@ -231,3 +232,24 @@ async def test_a_subscriptions_inline_context_gets_a_url_that_its_notifications_
         assert url in notified.headers["Link"]
         await api.ask("DELETE", path, status=204)
         assert (await api.ask("GET", f"{ALL}?kind=ImplicitlyCreated", status=200)).json() == []
+
+
+async def test_two_processes_on_one_store_share_their_contexts(mongo_url: str, tmp_path: Path) -> None:
+    store = StoreSettings(url=mongo_url)
+    async with (
+        city_contexts() as server,
+        running_broker(tmp_path, store=store) as one,
+        running_broker(tmp_path, store=store) as two,
+    ):
+        city = str(server.make_url("/city.jsonld"))
+        name = await host(one)
+        url = f"https://city.invalid/ngsi-ld/v1/jsonldContexts/{name}"
+        await one.ask("GET", "/entities?type=Room", status=200, Link=link(city))
+        await server.close()
+        assert (await two.ask("GET", f"{ALL}/{name}", status=200)).json() == HOSTED
+        await two.ask("POST", "/entities", {**ROOM, "@context": url}, status=201, Content_Type=LD)
+        await two.ask("POST", "/entities", {**ROOM, "id": "urn:x:2", "@context": city}, status=201, Content_Type=LD)
+        assert (await one.ask("GET", "/entities/urn:x:1", status=200)).json()["type"] == HOSTED["@context"]["Room"]
+        assert (await one.ask("GET", "/entities/urn:x:2", status=200)).json()["type"] == FOREIGN["Room"]
+        await two.ask("DELETE", f"{ALL}/{name}", status=204)
+        await one.problem(404, "ResourceNotFound", "GET", f"{ALL}/{name}")
