@@ -1,37 +1,36 @@
-"""Bodies of requests, read within their limits."""
+"""Bodies of requests, read and unpacked within their limits."""
 
 from __future__ import annotations
 
+import zlib
 from typing import Any, Final
 
 from aiohttp import web
 
 from broker.api.layer import too_large
 from broker.config import Limits
-from broker.errors import UnsupportedMediaType
+from broker.errors import InvalidRequest, UnsupportedMediaType
 from broker.jsonio import parse_json
 
-CODINGS: Final = frozenset({"gzip", "deflate", "identity"})
-"""What a body may be packed with (RFC 9110, 8.4.1)."""
+_ZLIB: Final = 15
+_GZIP: Final = 31
+_NO_HEADER: Final = -15
+"""zlib's windows, each with the header that the coding has (RFC 9110, 8.4.1); 'deflate' without one is common, too."""
 
 
 async def read_body(request: web.Request, limits: Limits) -> bytes:
     """The whole body. Raises PayloadTooLarge: at once when Content-Length says so, else as soon as it shows.
 
-    A body without Content-Length, or one that unpacks to more, is cut off at the limit by aiohttp (`client_max_size`).
-    Raises UnsupportedMediaType for a body packed in a way that aiohttp did not unpack.
+    A body without Content-Length is cut off at the limit by aiohttp (`client_max_size`). One that came packed is
+    unpacked, within the same limit. Raises UnsupportedMediaType for another packing than gzip and deflate.
     """
-    if "Content-Encoding" in request.headers:
-        _check_coding(request.headers["Content-Encoding"])
     length = request.content_length
     if length is not None and length > limits.body_bytes:
         raise too_large(limits.body_bytes)
-    return await request.read()
-
-
-def _check_coding(coding: str) -> None:
-    if coding.lower() not in CODINGS:
-        raise UnsupportedMediaType(f"The content coding must be gzip or deflate, got '{coding[:100]}'.")
+    body = await request.read()
+    if "Content-Encoding" in request.headers:
+        return _unpacked(body, request.headers["Content-Encoding"].strip().lower(), limits.body_bytes)
+    return body
 
 
 async def read_json(request: web.Request, limits: Limits) -> Any:
@@ -39,3 +38,25 @@ async def read_json(request: web.Request, limits: Limits) -> Any:
     if request.content_type != "application/json":
         raise UnsupportedMediaType(f"The content type must be application/json, got '{request.content_type}'.")
     return parse_json(await read_body(request, limits), max_depth=limits.json_depth)
+
+
+def _unpacked(body: bytes, coding: str, most: int) -> bytes:
+    """`body` without its packing; never more than one byte over `most` is unpacked to see that it is too long."""
+    if coding == "identity":
+        return body
+    if coding == "gzip":
+        window = _GZIP
+    elif coding == "deflate":
+        window = _ZLIB if body[:1] and body[0] & 0x0F == zlib.DEFLATED else _NO_HEADER
+    else:
+        raise UnsupportedMediaType(f"The header Content-Encoding must be gzip or deflate, got '{coding[:100]}'.")
+    unpacking = zlib.decompressobj(window)
+    try:
+        unpacked = unpacking.decompress(body, most + 1)
+    except zlib.error:
+        raise InvalidRequest(f"The body is not packed with {coding}, as the header Content-Encoding says.") from None
+    if len(unpacked) > most:
+        raise too_large(most)
+    if not unpacking.eof or unpacking.unused_data:
+        raise InvalidRequest(f"The body is not one whole {coding} stream.")
+    return unpacked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import lru_cache
 from typing import Final
 
@@ -38,17 +39,15 @@ def _choose(accept: str, available: tuple[str, ...]) -> str | None:
 
 
 def _ranges(accept: str) -> dict[str, float]:
-    """Media range -> weight; of one that cannot be read, 0."""
+    """Media range -> weight; a weight that cannot be read is none, so 1."""
     ranges: dict[str, float] = {}
     for part in accept.split(","):
         name, *rest = (piece.strip().lower() for piece in part.split(";"))
         weight = 1.0
         for piece in rest:
             if piece.startswith("q="):
-                try:
+                with suppress(ValueError):
                     weight = min(max(float(piece[2:]), 0.0), 1.0)
-                except ValueError:
-                    weight = 0.0
         ranges[name] = max(ranges.get(name, 0.0), weight)
     return ranges
 

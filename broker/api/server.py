@@ -59,6 +59,7 @@ def make_runner(app: web.Application, services: Services) -> web.AppRunner:
         max_field_size=HEADER_BYTES,
         logger=_quiet_logger(),
         handle_signals=False,
+        auto_decompress=False,  # `read_body` unpacks within the limit, and says in our words what it cannot
         shutdown_timeout=services.settings.shutdown_seconds / 3,
     )
 

@@ -71,8 +71,9 @@ ROUTES = [
 
 async def serve(token: str = "") -> Client:
     settings = Settings(http=Http(token=token), limits=LIMITS)
-    client: Client = TestClient(TestServer(with_routes(settings, ROUTES)))
-    await client.start_server()
+    server = TestServer(with_routes(settings, ROUTES))
+    await server.start_server(auto_decompress=False)
+    client: Client = TestClient(server)
     return client
 
 
