@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import Any, Final
 
 from aiohttp import web
@@ -39,7 +40,7 @@ def routes(services: Services) -> list[Route]:
         names, media_type, given = await _asked(request, services, LIST)
         body: Any
         if flag(given, "details"):
-            body = _by_id(_entity_type(info, names) for info in await tenant.store.type_details())
+            body = _by_name("typeName", (_entity_type(info, names) for info in await tenant.store.type_details()))
         else:
             listed = _compacted(await tenant.store.entity_types(), names)
             body = {"id": _list_id("EntityTypeList", services), "type": "EntityTypeList", "typeList": listed}
@@ -62,7 +63,9 @@ def routes(services: Services) -> list[Route]:
         names, media_type, given = await _asked(request, services, LIST)
         body: Any
         if flag(given, "details"):
-            body = _by_id(_attribute_in_list(info, names) for info in await tenant.store.attribute_details())
+            body = _by_name(
+                "attributeName", (_attribute_in_list(info, names) for info in await tenant.store.attribute_details())
+            )
         else:
             listed = _compacted(await tenant.store.attributes(), names)
             body = {"id": _list_id("AttributeList", services), "type": "AttributeList", "attributeList": listed}
@@ -117,8 +120,8 @@ def _compacted(iris: Iterable[Iri], names: Names) -> list[str]:
     return sorted(map(names.compact, iris))
 
 
-def _by_id(items: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    return sorted(items, key=lambda item: str(item["id"]))
+def _by_name(name: str, items: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(items, key=itemgetter(name))
 
 
 def _entity_type(info: TypeInfo, names: Names) -> dict[str, Any]:
@@ -138,14 +141,17 @@ def _entity_type_info(info: TypeInfo, names: Names) -> dict[str, Any]:
         "type": "EntityTypeInfo",
         "typeName": names.compact(info.type),
         "entityCount": info.count,
-        "attributeDetails": _by_id(
-            {
-                "id": attribute,
-                "type": "Attribute",
-                "attributeName": names.compact(attribute),
-                "attributeTypes": sorted(types),
-            }
-            for attribute, types in info.attributes.items()
+        "attributeDetails": _by_name(
+            "attributeName",
+            (
+                {
+                    "id": attribute,
+                    "type": "Attribute",
+                    "attributeName": names.compact(attribute),
+                    "attributeTypes": sorted(types),
+                }
+                for attribute, types in info.attributes.items()
+            ),
         ),
     }
 
