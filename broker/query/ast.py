@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from broker.clock import Micros
 from broker.ngsild.model import LOCATION, Iri
 
 # --- q (4.9) ----------------------------------------------------------------------------------------------------------
@@ -161,3 +162,7 @@ class EntityQuery:
     limit: int = 20
     offset: int = 0
     count: bool = False
+    after: str | None = None
+    """Where the page begins: the `next` of the page before it, instead of `offset` (`broker.stores.base.Page`)."""
+    now: Micros | None = None
+    """Entities whose own expiresAt is not after this moment are not selected (4.22); None: all are."""

@@ -47,9 +47,8 @@ OTHER: Final = 6
 relationship, which q never orders. OTHER, beside the others: it is not one instance with one plain scalar."""
 
 CREATED: Final = 1
-MODIFIED: Final = 2
-ENDS: Final = 3
-EXPIRES: Final = 4
+ENDS: Final = 2
+EXPIRES: Final = 3
 """Kinds in the index of moments. ENDS: the entity's own expiresAt. EXPIRES: the earliest of that and its attributes'."""
 
 KINDS: Final = {"number": NUMBER, "boolean": BOOLEAN, "instant": INSTANT, "string": STRING}
@@ -116,6 +115,10 @@ class Condition:
     wider: Condition | None = None
     """One that lets more through, whose rows come in order: better when there is much to gather."""
     parts: int = 1
+    probes: bool = True
+    """Each entity is looked up in indexes on its own: nothing is gathered before the first is tested."""
+    type_number: int | None = None
+    """The type's number, where one type is all that is asked."""
 
     @property
     def ordered(self) -> bool:
@@ -194,18 +197,22 @@ def _joined(parts: list[Condition], word: str) -> Condition:
         tuple(param for part in parts for param in part.params),
         all(part.exact for part in parts),
         parts=sum(part.parts for part in parts),
+        probes=all(part.probes for part in parts),
     )
 
 
 def _selected(select: Select, *, exact: bool = True) -> Condition:
-    return Condition(select.holds(), select.params, exact, (select,))
+    return Condition(select.holds(), select.params, exact, (select,), probes=select.ordered)
 
 
 def _types(selection: TypeSelection, names: Names) -> Condition | tuple[Condition, ...]:
     match selection:
         case HasType(wanted):
             number = names.number(wanted)
-            return NOTHING if number is None else _selected(Select("entity_type", "type = ?", (number,), ordered=True))
+            if number is None:
+                return NOTHING
+            made = _selected(Select("entity_type", "type = ?", (number,), ordered=True))
+            return replace(made, type_number=number)
         case AllTypes(terms):
             return tuple(part for term in terms for part in _flat(_types(term, names)))
         case AnyType(terms):
@@ -247,11 +254,33 @@ def _q(q: Q, names: Names) -> Condition:
         case Exists(path):
             return _reached(path, names)
         case Comparison(path, operator, values):
-            if path.subattributes or path.members or path.attribute in ENTITY_MEMBERS:
+            if path.attribute in ENTITY_MEMBERS and not path.subattributes and not path.members:
+                return _moments(path.attribute, operator, values)
+            if path.subattributes or path.members:
                 return _reached(path, names)
             if operator in ("!=", "~=", "!~="):
                 return _inexact(_present(path.attribute, names))
             return _values(path.attribute, operator, values, names)
+
+
+_MOMENTS: Final = {"createdAt": CREATED, "expiresAt": ENDS}
+
+
+def _moments(member: str, operator: str, values: tuple[Scalar | Range, ...]) -> Condition:
+    """The entities with such a createdAt or expiresAt; modifiedAt is not indexed, as it would make each update dearer."""
+    if member not in _MOMENTS or operator not in ("==", ">", ">=", "<", "<="):
+        return EVERYTHING
+    return any_of(_moment(_MOMENTS[member], operator, value) for value in values)
+
+
+def _moment(kind: int, operator: str, value: Scalar | Range) -> Condition:
+    ends = (value.low, value.high) if isinstance(value, Range) else (value,)
+    keys = [compared[1] for end in ends if (compared := comparable(end)) is not None and compared[0] == "instant"]
+    if len(keys) != len(ends) or (isinstance(value, Range) and operator != "=="):
+        return EVERYTHING
+    test = "at BETWEEN ? AND ?" if isinstance(value, Range) else f"at {'=' if operator == '==' else operator} ?"
+    ordered = operator == "==" and not isinstance(value, Range)
+    return _selected(Select("moment", f"kind = {kind} AND {test}", tuple(keys), ordered))
 
 
 def _reached(path: Path, names: Names) -> Condition:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
+import broker.stores.sqlite.plan
 import broker.stores.sqlite.query
 from broker.ngsild.model import LOCATION, Entity
 from broker.query.ast import (
@@ -253,7 +254,9 @@ async def tenant(
     """The default tenant of an empty store."""
     url = request.getfixturevalue("mongo_url") if request.param == "mongo" else f"sqlite:///{tmp_path}/agreement.db"
     if request.param == "sqlite with much data":
-        monkeypatch.setattr(broker.stores.sqlite.query, "FEW", 2)  # it then plans as it does for thousands of entities
+        # It then plans as it does for thousands of entities.
+        monkeypatch.setattr(broker.stores.sqlite.plan, "FEW", 2)
+        monkeypatch.setattr(broker.stores.sqlite.query, "WALKED", 2)
     store = make_store(url)
     await store.open()
     yield await store.tenant()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from broker.clock import Micros, parse_iso
-from broker.ngsild.model import Entity, Iri, value_of
+from broker.ngsild.model import Entity, Instance, Iri, value_of
 from broker.query.ast import Path
 from broker.query.geometry import Box, bounds
 from broker.query.sql import (
@@ -14,7 +14,6 @@ from broker.query.sql import (
     ENDS,
     EXPIRES,
     LONGEST_TEXT,
-    MODIFIED,
     NUMBER,
     OTHER,
     REFERENCE,
@@ -22,6 +21,8 @@ from broker.query.sql import (
 )
 from broker.query.targets import targets
 from broker.query.values import comparable
+
+_SCALARS = frozenset({str, int, float, bool})
 
 ValueRow = tuple[int, Any]
 """Kind and key."""
@@ -45,10 +46,9 @@ def value_rows(entity: Entity | None, attribute: Iri) -> frozenset[ValueRow]:
         return frozenset()
     assert entity is not None
     if len(instances) == 1:
-        instance = instances[0]
-        value = instance.get("value")
-        if instance["type"] == "Property" and (type(value) is float or (type(value) is int and -MOST <= value < MOST)):
-            return frozenset(((NUMBER, value),))  # what sensors write, without the general way's cost
+        plain = _plain_row(instances[0])
+        if plain is not None:
+            return frozenset((plain,))
     rows: set[ValueRow] = set()
     found = 0
     for scalars, related in targets(Path(attribute), entity):
@@ -72,21 +72,54 @@ def value_rows(entity: Entity | None, attribute: Iri) -> frozenset[ValueRow]:
     return frozenset(rows)
 
 
+def _plain_row(instance: Instance) -> ValueRow | None:
+    """The only row of what sensors write, without the general way's cost; None: not one of these."""
+    kind = instance["type"]
+    if kind == "Property":
+        value = instance.get("value")
+        if type(value) is float or (type(value) is int and -MOST <= value < MOST):
+            return NUMBER, value
+    elif kind == "Relationship":
+        related = instance.get("object")
+        if type(related) is str and related[-1:] != "Z":
+            return REFERENCE, related[:LONGEST_TEXT]
+    elif kind == "GeoProperty":
+        geometry = instance.get("value")
+        if type(geometry) is dict and "@value" not in geometry:
+            return OTHER, 0
+    return None
+
+
+def same_rows(was: list[Instance], now: list[Instance]) -> bool:
+    """Whether two states of an attribute surely have the same rows of `value`, and the same box."""
+    if len(was) != 1 or len(now) != 1:
+        return False
+    kind = now[0]["type"]
+    if was[0]["type"] != kind:
+        return False
+    before, after = value_of(was[0]), value_of(now[0])
+    # Python takes 1 and True for equal; the index does not.
+    return (kind == "GeoProperty" or type(before) is type(after) in _SCALARS) and bool(before == after)
+
+
 def moment_rows(
     before: Entity | None, after: Entity | None, touched: frozenset[Iri] | None
 ) -> tuple[set[MomentRow], set[MomentRow]]:
-    """The rows of `moment` before and after a change, or those that differ of them."""
+    """The rows of `moment` before and after a change, or those that differ of them.
+
+    modifiedAt has none: to keep it in step would make every update half as dear again.
+    """
     if before is not None and after is not None and touched is not None:
         unmoved = before["createdAt"] == after["createdAt"] and before.get("expiresAt") == after.get("expiresAt")
         if unmoved and not _may_expire(before, touched) and not _may_expire(after, touched):
-            return _at(MODIFIED, before["modifiedAt"]), _at(MODIFIED, after["modifiedAt"])
+            return set(), set()
     return _moments(before), _moments(after)
 
 
 def _moments(entity: Entity | None) -> set[MomentRow]:
     if entity is None:
         return set()
-    rows = _at(CREATED, entity["createdAt"]) | _at(MODIFIED, entity["modifiedAt"])
+    rows = _at(CREATED, entity["createdAt"])
     ends = _at(ENDS, entity["expiresAt"]) if "expiresAt" in entity else set()
     moments = [at for _, at in ends]
     for instances in entity["attrs"].values():
@@ -103,13 +136,17 @@ def _at(kind: int, text: str) -> set[MomentRow]:
 
 def _may_expire(entity: Entity, touched: frozenset[Iri]) -> bool:
     attributes = entity["attrs"]
-    return any("expiresAt" in instance for name in touched for instance in attributes.get(name, ()))
+    for name in touched:
+        for instance in attributes.get(name, ()):
+            if "expiresAt" in instance:
+                return True
+    return False
 
 
 def box_of(entity: Entity | None, attribute: Iri) -> Box | None:
     """The box around all geometries that the entity has under an attribute."""
     instances = entity["attrs"].get(attribute) if entity is not None else None
-    if not instances:
+    if not instances or (len(instances) == 1 and instances[0]["type"] != "GeoProperty"):
         return None
     boxes = [
         box

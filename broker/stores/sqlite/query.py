@@ -1,116 +1,97 @@
-"""A query run on the file: the smallest index leads the search, the others test, and the matcher finishes."""
+"""A page of entities: found by the indexes (`plan`), finished by the matcher."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import orjson
 
 from broker.ngsild.model import Entity
 from broker.query.ast import EntityQuery
 from broker.query.match import compile_query
-from broker.query.sql import Condition, conditions
 from broker.stores.base import Page
-from broker.stores.sqlite.names import number_of
+from broker.stores.position import read_position, write_position
+from broker.stores.sqlite.plan import WALKED, Candidates, Search
 
-FEW = 2000
-"""Entities, count: so many are gathered and sorted faster than they are met by walking all in order."""
-
-
-class _Names:
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def number(self, text: str) -> int | None:
-        return number_of(self._connection, text)
-
-    def has_kind(self, name: int, kind: int) -> bool:
-        statement = "SELECT 1 FROM value WHERE name = ? AND kind = ? LIMIT 1"
-        return self._connection.execute(statement, (name, kind)).fetchone() is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How the candidates are found, in order."""
-
-    source: str
-    """FROM and WHERE."""
-    params: tuple[object, ...]
-    exact: bool
-    """Every candidate is selected: the matcher has nothing to do."""
-    order: str
-
-    @property
-    def bodies(self) -> str:
-        """The statement that gives the candidates."""
-        return f"SELECT e.body {self.source} ORDER BY {self.order}"
+Matcher = Callable[[Entity], bool]
 
 
 def run_query(connection: sqlite3.Connection, query: EntityQuery) -> Page:
-    """The page that `query` asks for."""
-    made = plan(connection, query)
-    if not made.exact:
-        return _finished(connection.execute(made.bodies, made.params), query)
-    entities: list[Entity] = []
-    if query.limit:
-        bodies = connection.execute(f"{made.bodies} LIMIT ? OFFSET ?", (*made.params, query.limit, query.offset))
-        entities = [orjson.loads(body) for (body,) in bodies]
+    """The page that `query` asks for, in order of creation."""
+    position = read_position(query, ((int,),))
+    search = Search(connection, query)
+    few = search.few()
+    if query.count and not search.exact:
+        return _counted(connection, query, few or search.whole(), position)
     total = None
     if query.count:
-        counted = connection.execute(f"SELECT count(*) {made.source}", made.params)
-        total = int(counted.fetchone()[0])
-    return Page(entities, total)
+        # Few that are not told apart by SQL are counted as they are read.
+        if few is not None and not few.exact:
+            return _counted(connection, query, few, position)
+        total = search.count()
+    if not query.limit:
+        return Page([], total)
+    after = position[0] if position is not None else 0
+    if few is not None:
+        found = _page(connection, query, few, after, None)
+    else:
+        found = _page(connection, query, search.walk(), after, WALKED if search.led else None)
+        if found is None:
+            found = _page(connection, query, search.whole(), after, None)
+    assert found is not None
+    return _made(query, found, total)
 
 
-def _finished(bodies: Iterator[tuple[bytes]], query: EntityQuery) -> Page:
-    """The page, from candidates in order."""
+def _page(
+    connection: sqlite3.Connection, query: EntityQuery, candidates: Candidates, after: int, most: int | None
+) -> list[tuple[int, Entity]] | None:
+    """The page's entities and the one behind them; None when more than `most` candidates would have to be read."""
+    statement, params = candidates.bodies(after)
+    skip = 0 if query.after is not None else query.offset
+    wanted = query.limit + 1
+    found: list[tuple[int, Entity]] = []
+    if candidates.exact:
+        rows = connection.execute(f"{statement} LIMIT ? OFFSET ?", (*params, wanted, skip))
+        return [(n, orjson.loads(body)) for n, body in rows]
     test = compile_query(query)
-    entities: list[Entity] = []
-    found = 0
-    end = query.offset + query.limit
-    for (body,) in bodies:
-        if found >= end and not query.count:
-            break
+    for read, (n, body) in enumerate(connection.execute(statement, params)):
+        if read == most:
+            return None
         entity: Entity = orjson.loads(body)
-        if test(entity):
-            if query.offset <= found < end:
-                entities.append(entity)
-            found += 1
-    return Page(entities, found if query.count else None)
+        if not test(entity):
+            continue
+        if skip:
+            skip -= 1
+            continue
+        found.append((n, entity))
+        if len(found) == wanted:
+            break
+    return found
 
 
-def plan(connection: sqlite3.Connection, query: EntityQuery) -> Plan:
-    """How to find what `query` selects: by the smallest index, or in order by one that is ordered."""
-    parts = conditions(query, _Names(connection))
-    exact = all(part.exact for part in parts)
-    sizes: dict[int, int] = {}
-    for at, part in enumerate(parts):
-        sizes[at] = _size(connection, part) if part.selects else FEW
-        if sizes[at] == FEW and not part.ordered and part.wider is not None and _soon_full(query):
-            parts[at], exact = part.wider, False
-    able = [(sizes[at], at) for at, part in enumerate(parts) if part.selects and (part.ordered or sizes[at] < FEW)]
-    lead = min(able)[1] if able else None
-    tests = [part for at, part in enumerate(parts) if at != lead and part.sql != "1"]
-    where = [part.sql for part in tests]
-    params = tuple(param for part in tests for param in part.params)
-    source, order = "FROM entity e", "e.n"
-    if lead is not None:
-        if parts[lead].ordered:
-            source, order = f"FROM ({parts[lead].numbers()}) d CROSS JOIN entity e ON e.n = d.n", "d.n"
-        else:
-            where.insert(0, f"e.n IN ({parts[lead].numbers()})")
-        params = (*parts[lead].select_params, *params)
-    return Plan(f"{source} WHERE {' AND '.join(where) or '1'}", params, exact, order)
+def _counted(
+    connection: sqlite3.Connection, query: EntityQuery, candidates: Candidates, position: tuple[int, ...] | None
+) -> Page:
+    """The page and how many there are, all candidates being read."""
+    test = compile_query(query)
+    statement, params = candidates.bodies(0)
+    after = position[0] if position is not None else 0
+    skip = 0 if query.after is not None else query.offset
+    found: list[tuple[int, Entity]] = []
+    total = 0
+    for n, body in connection.execute(statement, params):
+        entity: Entity = orjson.loads(body)
+        if not test(entity):
+            continue
+        total += 1
+        if n > after and (skip := skip - 1) < 0 and len(found) <= query.limit:
+            found.append((n, entity))
+    return _made(query, found, total)
 
 
-def _soon_full(query: EntityQuery) -> bool:
-    """Whether a page is full after a few matches, so that gathering all of them first is a waste."""
-    return not query.count and query.offset + query.limit <= FEW
-
-
-def _size(connection: sqlite3.Connection, condition: Condition) -> int:
-    """How many rows, counted no further than FEW."""
-    statement = f"SELECT count(*) FROM ({condition.numbers()} LIMIT {FEW})"  # noqa: S608
-    return int(connection.execute(statement, condition.select_params).fetchone()[0])
+def _made(query: EntityQuery, found: list[tuple[int, Entity]], total: int | None) -> Page:
+    more = len(found) > query.limit
+    found = found[: query.limit]
+    following = write_position(query, (found[-1][0],)) if more and found else None
+    return Page([entity for _, entity in found], total, more, following)

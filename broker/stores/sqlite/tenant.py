@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import local
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from broker.clock import Micros
 from broker.config import StoreSettings
 from broker.errors import StoreUnavailable
-from broker.ngsild.model import Iri
+from broker.ngsild.model import Entity, Iri
 from broker.query.ast import EntityQuery
 from broker.stores.base import (
+    AttributeInfo,
     ChangeSet,
     HistoryRow,
     Needs,
@@ -26,18 +27,23 @@ from broker.stores.base import (
     RecordKind,
     Snapshot,
     StoredEntity,
+    TypeInfo,
     UplinkRow,
     UplinkStatus,
 )
-from broker.stores.sqlite import history, outbox, records, uplinks
+from broker.stores.sqlite import discovery, history, outbox, records, uplinks
 from broker.stores.sqlite.connection import open_reader, open_writer, reading
 from broker.stores.sqlite.entities import Kept, read_entities
 from broker.stores.sqlite.memory import Memory
 from broker.stores.sqlite.migrations import migrate
 from broker.stores.sqlite.query import run_query
+from broker.stores.sqlite.stream import Snapshots
 from broker.stores.sqlite.writer import Writer
 
 T = TypeVar("T")
+
+STREAMS: Final = 8
+"""Streams at once, count: each has a connection of its own. Others wait."""
 
 
 class SqliteTenant:
@@ -49,6 +55,7 @@ class SqliteTenant:
         self._writing = ThreadPoolExecutor(1, thread_name_prefix="store-writer")
         self._reading = ThreadPoolExecutor(settings.readers, thread_name_prefix="store-reader")
         self._own = local()
+        self._streams = asyncio.Semaphore(STREAMS)
         self._connections: list[sqlite3.Connection] = []
 
     async def open(self) -> None:
@@ -142,6 +149,36 @@ class SqliteTenant:
     async def query(self, query: EntityQuery) -> Page:
         """The entities that `query` selects."""
         return await self._read(lambda connection: run_query(connection, query))
+
+    async def stream(self, query: EntityQuery) -> AsyncIterator[list[Entity]]:
+        """All that `query` selects, in batches; as of one moment unless the reader takes long."""
+        async with self._streams:
+            snapshot = Snapshots(self._path)
+            try:
+                while batch := await self._in(self._reading, lambda: snapshot.batch(query)):
+                    yield batch
+            finally:
+                await asyncio.to_thread(snapshot.close)
+
+    async def expiring(self, before: Micros, limit: int) -> list[str]:
+        """Ids of entities of which something expires before the moment, soonest first."""
+        return await self._read(lambda connection: discovery.read_expiring(connection, before, limit))
+
+    async def entity_types(self) -> list[Iri]:
+        """The types in use, in order."""
+        return await self._read(discovery.read_types)
+
+    async def attributes(self) -> list[Iri]:
+        """The attributes in use, in order."""
+        return await self._read(discovery.read_attributes)
+
+    async def type_details(self, entity_type: Iri | None = None) -> list[TypeInfo]:
+        """All types in order, or one."""
+        return await self._read(lambda connection: discovery.read_type_details(connection, entity_type))
+
+    async def attribute_details(self, attribute: Iri | None = None) -> list[AttributeInfo]:
+        """All attributes in order, or one."""
+        return await self._read(lambda connection: discovery.read_attribute_details(connection, attribute))
 
     async def record(self, kind: RecordKind, record_id: str) -> Record | None:
         """One record."""

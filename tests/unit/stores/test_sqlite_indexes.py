@@ -11,7 +11,7 @@ import pytest
 from broker.query.ast import AnyType, Comparison, EntityQuery, Exists, GeoQuery, HasType, Q, Range, ScopeIs
 from broker.query.ast import Path as QPath
 from broker.stores.base import TenantStore
-from broker.stores.sqlite.query import plan
+from broker.stores.sqlite.plan import Search
 from tests.support.stores import entities_of, entity, iri, make_store, prop
 
 ROOM = HasType(iri("Room"))
@@ -56,8 +56,9 @@ def compare(name: str, operator: str, *values: object) -> Q:
 def explained(path: Path, query: EntityQuery) -> list[str]:
     connection = sqlite3.connect(path)
     try:
-        made = plan(connection, query)
-        return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {made.bodies}", made.params)]
+        search = Search(connection, query)
+        statement, params = (search.few() or search.walk()).bodies(0)
+        return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", params)]
     finally:
         connection.close()
 

@@ -1,4 +1,4 @@
-"""When entities were created, changed, and expire, as an index; how many there are of what, counted; which values are plain.
+"""When entities were created and when they expire, as an index; how many there are of what, counted; which values are plain.
 
 It fills the tables from the entities that are there, by the rules of `index_rows` and `census`. Should those rules change,
 the migration that comes with the change fills them anew.

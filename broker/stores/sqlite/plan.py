@@ -1,0 +1,149 @@
+"""How a query's candidates are found: which index leads the search, and which conditions SQL tests.
+
+Three ways, the cheapest first:
+
+- *few*: an index has fewer than FEW rows for one of the conditions: these are gathered and sorted, the rest is tested.
+- *walk*: entities are met in order of creation, by an index where one is ordered so, and tested one by one. A page is soon
+  full when many match; after WALKED entities it is given up.
+- *whole*: the smallest index leads however large it is, and SQL tests all it can. For counts, and after a walk.
+
+What is not tested in SQL because it would gather too much is left to the matcher: the candidates are then not exact.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from typing import Any
+
+from broker.query.ast import EntityQuery
+from broker.query.sql import ENDS, Condition, conditions
+from broker.stores.sqlite.names import number_of
+
+FEW = 2000
+"""Entities, count: so many are gathered and sorted faster than they are met by walking all in order."""
+WALKED = 1000
+"""Entities a page may be sought among by walking, count: some 10 ms."""
+MANY = 50_000
+"""Rows of an index that are counted at most to find the smallest, count: some 2 ms."""
+
+
+class _Names:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def number(self, text: str) -> int | None:
+        return number_of(self._connection, text)
+
+    def has_kind(self, name: int, kind: int) -> bool:
+        statement = "SELECT 1 FROM value WHERE name = ? AND kind = ? LIMIT 1"
+        return self._connection.execute(statement, (name, kind)).fetchone() is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """A superset of what is selected."""
+
+    source: str
+    """FROM and WHERE, with the entities as e and their numbers as `number`."""
+    params: tuple[Any, ...]
+    exact: bool
+    """Every candidate is selected: the matcher has nothing to do."""
+    number: str
+    ordered: bool
+    """They come in order of their numbers because an index has them so."""
+
+    def bodies(self, after: int) -> tuple[str, tuple[Any, ...]]:
+        """The statement that gives numbers and bodies of those behind a number, in order, and its parameters."""
+        behind = f" AND {self.number} > ?" if after else ""
+        params = (*self.params, after) if after else self.params
+        return f"SELECT e.n, e.body {self.source}{behind} ORDER BY {self.number}", params
+
+
+class Search:
+    """A query's conditions, and how many rows their indexes have for them."""
+
+    def __init__(self, connection: sqlite3.Connection, query: EntityQuery) -> None:
+        self._connection = connection
+        self.parts = conditions(query, _Names(connection))
+        if query.now is not None and _any_ended(connection, query.now):
+            ended = "e.n NOT IN (SELECT n FROM moment WHERE kind = ? AND at <= ?)"
+            self.parts.append(Condition(ended, (ENDS, query.now)))
+        self.exact = all(part.exact for part in self.parts)
+        self._sizes = {at: self._size(part, FEW) for at, part in enumerate(self.parts) if part.selects}
+
+    @property
+    def led(self) -> bool:
+        """Whether an index can lead."""
+        return bool(self._sizes)
+
+    def few(self) -> Candidates | None:
+        """Those that an index has few rows for."""
+        small = [(size, at) for at, size in self._sizes.items() if size < FEW]
+        return self._led(min(small)[1], whole=False) if small else None
+
+    def walk(self) -> Candidates:
+        """All that may match, in order of creation without sorting."""
+        able = [at for at in self._sizes if self.parts[at].ordered]
+        return self._led(able[0] if able else None, whole=False)
+
+    def whole(self) -> Candidates:
+        """All that may match, from the smallest index."""
+        if not self._sizes:
+            return self._led(None, whole=True)
+        sizes = [(self._size(self.parts[at], MANY), self.parts[at].ordered, at) for at in self._sizes]
+        return self._led(min(sizes)[2], whole=True)
+
+    def count(self) -> int:
+        """How many there are, where the conditions are exact: counted on indexes, no entity is read."""
+        if not self.parts:
+            return self._census(0)
+        if len(self.parts) == 1 and self.parts[0].type_number is not None:
+            return self._census(self.parts[0].type_number)
+        found = self.whole()
+        (count,) = self._connection.execute(f"SELECT count(*) {found.source}", found.params).fetchone()
+        return int(count)
+
+    def _census(self, number: int) -> int:
+        statement = "SELECT count FROM census WHERE type = ? AND name = 0 AND kind = 0"
+        row = self._connection.execute(statement, (number,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def _led(self, lead: int | None, *, whole: bool) -> Candidates:
+        exact = True
+        where: list[str] = []
+        params: list[Any] = []
+        for at, part in enumerate(self.parts):
+            if at == lead:
+                exact = exact and part.exact
+                continue
+            kept = part
+            if not (whole or part.probes or self._sizes.get(at, FEW) < FEW):
+                if part.wider is None:
+                    exact = False
+                    continue
+                kept = part.wider
+            exact = exact and kept.exact
+            if kept.sql != "1":
+                where.append(kept.sql)
+                params += kept.params
+        number, ordered = "e.n", lead is None
+        source = "FROM entity e"
+        if lead is not None:
+            led = self.parts[lead]
+            if led.ordered:
+                source, number, ordered = f"FROM ({led.numbers()}) d CROSS JOIN entity e ON e.n = d.n", "d.n", True
+            else:
+                where.insert(0, f"e.n IN ({led.numbers()})")
+            params = [*led.select_params, *params]
+        return Candidates(f"{source} WHERE {' AND '.join(where) or '1'}", tuple(params), exact, number, ordered)
+
+    def _size(self, condition: Condition, most: int) -> int:
+        """How many rows, counted no further than `most`."""
+        statement = f"SELECT count(*) FROM ({condition.numbers()} LIMIT {most})"  # noqa: S608
+        return int(self._connection.execute(statement, condition.select_params).fetchone()[0])
+
+
+def _any_ended(connection: sqlite3.Connection, now: int) -> bool:
+    statement = "SELECT 1 FROM moment WHERE kind = ? AND at <= ? LIMIT 1"
+    return connection.execute(statement, (ENDS, now)).fetchone() is not None
