@@ -20,6 +20,9 @@ from broker.jsonld.stored import own_id
 DOCUMENTS: Final = 32
 """Remote documents that one @context may lead to, count: more is a mistake or an attack."""
 
+TERMS: Final = 10_000
+"""Term definitions that one @context may have, count: schema.org's has 3,000, and compiling more would hold up others."""
+
 _DEPTH: Final = 8
 # What would let a user's terms stand above the core's, or says nothing about terms; its values are checked here.
 _BOOLEANS: Final = ("@protected", "@propagate")
@@ -80,7 +83,7 @@ async def flatten(value: Any, load: Load, base: str = "") -> tuple[list[dict[str
             for inner in part:
                 await visit(inner, base, above)
         elif isinstance(part, str):
-            url = urljoin(base, part)
+            url = _joined(base, part)
             if is_core_url(url):
                 core = True
             else:
@@ -95,7 +98,7 @@ async def flatten(value: Any, load: Load, base: str = "") -> tuple[list[dict[str
     async def imported(reference: Any, base: str, above: tuple[str, ...]) -> dict[str, Any]:
         if not isinstance(reference, str):
             raise BadRequestData(f"The '@import' of the '@context' {_at(base)}must be a URL.")
-        url = urljoin(base, reference)
+        url = _joined(base, reference)
         found = {} if is_core_url(url) else await fetched(url, above)
         if not isinstance(found, dict) or "@import" in found:
             raise BadRequestData(f"The @context '{url[:200]}' is imported: it must be one object without '@import'.")
@@ -108,11 +111,21 @@ async def flatten(value: Any, load: Load, base: str = "") -> tuple[list[dict[str
         return await load(url)
 
     await visit(value, base, (base,) if base else ())
+    check_size(definitions)
     return definitions, core
+
+
+def check_size(definitions: list[dict[str, Any]]) -> None:
+    """Raises BadRequestData when there are too many definitions."""
+    terms = sum(map(len, definitions))
+    if terms > TERMS:
+        raise BadRequestData(f"The '@context' has {terms} definitions, more than the limit of {TERMS}.")
 
 
 def _checked(definitions: dict[str, Any]) -> dict[str, Any]:
     """The term definitions, without what has no meaning here."""
+    if "@context" in definitions:
+        raise BadRequestData("The '@context' defines '@context', which is a keyword.")
     for name in _BOOLEANS:
         if not isinstance(definitions.get(name, False), bool):
             raise BadRequestData(f"The '{name}' of an '@context' must be true or false.")
@@ -137,6 +150,13 @@ def _checked(definitions: dict[str, Any]) -> dict[str, Any]:
             continue
         kept[term] = definition
     return kept
+
+
+def _joined(base: str, reference: str) -> str:
+    try:
+        return urljoin(base, reference)
+    except ValueError:
+        raise BadRequestData(f"The '@context' {_at(base)}names '{reference[:200]}', which is no URL.") from None
 
 
 def _is_reserved(text: Any) -> bool:

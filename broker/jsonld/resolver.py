@@ -20,7 +20,7 @@ from broker.errors import BadRequestData, BrokerError, LdContextNotAvailable
 from broker.jsonld.compile import Terms, compile_terms
 from broker.jsonld.context import Context
 from broker.jsonld.core import core_definitions, is_core_url
-from broker.jsonld.documents import flatten, inline_parts, without_core
+from broker.jsonld.documents import check_size, flatten, inline_parts, without_core
 from broker.jsonld.library import FOREVER, Held, Library
 from broker.jsonld.remote import Fetch
 from broker.jsonld.stored import StoredContext
@@ -112,6 +112,7 @@ class ContextResolver:
         if user is None:
             return
         definitions, names_documents = inline_parts(user)
+        check_size(definitions)
         # Terms may rest on those of a document that is named: then only its use tells.
         if not names_documents:
             compile_terms(definitions, "The '@context'")

@@ -1,7 +1,8 @@
 """What is done about contexts in the background: stale ones are fetched anew, uses are written, processes kept in step.
 
 How often a context was used (5.13.3.5) is counted in memory and written every minute and at an orderly stop, in one commit
-for all: counting must not cost a request anything. A process that is killed loses at most the last minute's counts.
+for all: counting must not cost a request anything. A process that is killed loses at most the last minute's counts; so may
+a document that falls out of a full cache.
 """
 
 from __future__ import annotations
