@@ -26,7 +26,7 @@ from broker.jsonld.stored import KINDS, PATH, StoredContext
 from broker.query.builder import flag
 
 ALL = PATH
-ONE = PATH + "/{context:.+}"
+ONE = PATH + "/{context}"
 
 LIST = frozenset({"details", "kind"})
 SERVE = frozenset({"details"})

@@ -29,6 +29,11 @@ def test_links_are_read_however_they_are_written(header: str) -> None:
     assert parse_context_link([header]) == URL
 
 
+def test_the_path_of_a_context_of_ours_is_as_good_as_its_url() -> None:
+    path = "/ngsi-ld/v1/jsonldContexts/urn:uuid:0190b3b0-0000-7000-8000-000000000000"
+    assert parse_context_link([f'<{path}>; rel="{REL}"']) == path
+
+
 def test_links_of_other_relations_are_passed_over() -> None:
     assert parse_context_link(['<https://x.example>; rel="next"', "<https://y.example>"]) is None
     assert parse_context_link([]) is None
