@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from broker.api.conditional import if_matching
 from broker.api.context import read_document, request_context
 from broker.api.ids import attribute_name, entity_id
 from broker.api.parameters import options, parameters
@@ -55,7 +56,8 @@ def routes(services: Services) -> list[Route]:
         entity = entity_id(request)
         sent = await read_document(request, services)
         fragment = parse_fragment(sent.value, sent.names, rules, nulls="whole")
-        return _answer(await tenant.writer.execute(narrowed(update_attributes(entity, fragment), given, sent.names)))
+        command = narrowed(update_attributes(entity, fragment), given, sent.names)
+        return _answer(await tenant.writer.execute(if_matching(request, entity, command)))
 
     async def append(request: web.Request) -> web.Response:
         """Append Attributes (6.6.3.1, 5.6.3)."""
@@ -65,11 +67,8 @@ def routes(services: Services) -> list[Route]:
         entity = entity_id(request)
         sent = await read_document(request, services)
         fragment = parse_fragment(sent.value, sent.names, rules)
-        return _answer(
-            await tenant.writer.execute(
-                narrowed(append_attributes(entity, fragment, overwrite=overwrite), given, sent.names)
-            )
-        )
+        command = narrowed(append_attributes(entity, fragment, overwrite=overwrite), given, sent.names)
+        return _answer(await tenant.writer.execute(if_matching(request, entity, command)))
 
     async def partial(request: web.Request) -> web.Response:
         """Partial Attribute Update (6.7.3.1, 5.6.4)."""
@@ -79,9 +78,8 @@ def routes(services: Services) -> list[Route]:
         sent = await read_document(request, services)
         name = attribute_name(request)
         instance = parse_attribute(name, sent.value, sent.names, rules)
-        await tenant.writer.execute(
-            narrowed(partial_update(entity, sent.names.expand(name), instance), given, sent.names)
-        )
+        command = narrowed(partial_update(entity, sent.names.expand(name), instance), given, sent.names)
+        await tenant.writer.execute(if_matching(request, entity, command))
         return web.Response(status=204)
 
     async def replace(request: web.Request) -> web.Response:
@@ -93,7 +91,7 @@ def routes(services: Services) -> list[Route]:
         name = attribute_name(request)
         instance = parse_attribute(name, sent.value, sent.names, rules, whole=True)
         command = replace_attribute(entity, sent.names.expand(name), instance)
-        await tenant.writer.execute(narrowed(command, given, sent.names))
+        await tenant.writer.execute(if_matching(request, entity, narrowed(command, given, sent.names)))
         return web.Response(status=204)
 
     async def delete(request: web.Request) -> web.Response:
@@ -111,7 +109,7 @@ def routes(services: Services) -> list[Route]:
             dataset_id=dataset,
             delete_all=flag(given, "deleteAll"),
         )
-        await tenant.writer.execute(narrowed(command, given, names))
+        await tenant.writer.execute(if_matching(request, entity, narrowed(command, given, names)))
         return web.Response(status=204)
 
     return [

@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 
 from broker.api.answer import answer
+from broker.api.conditional import tagged
 from broker.api.context import request_context
 from broker.api.form import PARAMETERS, geometry_property, read_form
 from broker.api.ids import entity_id
@@ -96,7 +97,7 @@ def routes(services: Services) -> list[Route]:
         if form.attrs is not None and form.attrs.isdisjoint(entity["attrs"]):
             raise ResourceNotFound(f"The entity '{wanted}' has none of the attributes '{given['attrs'][:200]}'.")
         body = _feature(entity, names, form, geometry) if media_type == GEO_JSON else render_entity(entity, names, form)
-        return answer(request, body, names, media_type)
+        return tagged(request, answer(request, body, names, media_type), stored.version)
 
     return [
         Route("GET", ALL, query),

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from broker.api.conditional import if_matching
 from broker.api.context import read_document, request_context
 from broker.api.ids import entity_id
 from broker.api.ngsild.entities import ALL, ONE
@@ -60,7 +61,8 @@ def routes(services: Services) -> list[Route]:
         fragment = parse_fragment(sent.value, sent.names, rules, nulls="deep", simplified=simplified)
         _same_id(fragment, wanted)
         command = merge_entity(wanted, fragment, observed_at=observed_at, lang=lang)
-        await tenant.writer.execute(of_type(command, given.get("type"), sent.names, limits))
+        narrowed = of_type(command, given.get("type"), sent.names, limits)
+        await tenant.writer.execute(if_matching(request, wanted, narrowed))
         return web.Response(status=204)
 
     async def replace(request: web.Request) -> web.Response:
@@ -74,7 +76,8 @@ def routes(services: Services) -> list[Route]:
         _same_id(fragment, wanted)
         fragment = dataclasses.replace(fragment, id=wanted)
         command = replace_entity(wanted, fragment)
-        await tenant.writer.execute(of_type(command, given.get("type"), sent.names, limits))
+        narrowed = of_type(command, given.get("type"), sent.names, limits)
+        await tenant.writer.execute(if_matching(request, wanted, narrowed))
         return web.Response(status=204)
 
     async def delete(request: web.Request) -> web.Response:
@@ -88,7 +91,7 @@ def routes(services: Services) -> list[Route]:
             stored = await tenant.store.entity(wanted)
             if stored is not None:
                 check_type(stored.entity, given["type"], names, limits)
-        await tenant.writer.execute(DeleteEntity(wanted))
+        await tenant.writer.execute(if_matching(request, wanted, DeleteEntity(wanted)))
         return web.Response(status=204)
 
     return [
