@@ -159,8 +159,8 @@ class Library:
         Asking for it is using it.
         """
         name = implicit_id(value)
-        held = await self._held(name)
-        if held is None or tenant not in held.stored.tenants:
+        stored = await self.shelf.get(name)
+        if stored is None or tenant not in stored.tenants:
             async with self._writing:
                 stored = await self.shelf.get(name)
                 if stored is None:
@@ -169,14 +169,14 @@ class Library:
                 if tenant not in stored.tenants:
                     stored = replace(stored, tenants=(*stored.tenants, tenant))
                     await self._put(stored)
-            held = self.held.get(name)
-            if held is None:
-                held = Held(stored, FOREVER)
-                self._hold(held)
-            held.stored = stored
+        held = self.held.get(name)
+        if held is None:
+            held = Held(stored, FOREVER)
+            self._hold(held)
+        held.stored = stored
         held.use.hits += 1
         held.use.last = self._clock.now()
-        return held.stored
+        return stored
 
     async def remove(self, stored: StoredContext, tenant: str) -> bool:
         """Remove one (5.13.5); one that several tenants made stays for the others. Whether it is gone for everyone."""
@@ -222,7 +222,7 @@ class Library:
             if stored is None:
                 self.held.pop(name, None)
                 changed.append(name)
-            elif stored != held.stored:
+            elif replace(stored, expires_at=held.stored.expires_at) != held.stored:
                 if stored.value != held.stored.value:
                     changed.append(name)
                 held.stored = stored
@@ -315,7 +315,9 @@ class Library:
     def _as_held(self, stored: StoredContext) -> StoredContext:
         """What was refreshed without a change is not written anew: memory knows how long it is fresh."""
         held = self.held.get(stored.id)
-        return held.stored if held is not None and held.stored.created_at == stored.created_at else stored
+        if held is None or held.stored.created_at != stored.created_at:
+            return stored
+        return replace(stored, expires_at=held.stored.expires_at)
 
     def _core(self, url: str) -> StoredContext:
         return StoredContext(cached_id(url), "Cached", url, self._started, url=url)

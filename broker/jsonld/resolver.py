@@ -137,6 +137,10 @@ class ContextResolver:
         stored = held.stored
         try:
             fresh = await self.library.download(stored)
+            if self.library.held.get(stored.id) is not held:
+                # Removed, or out of memory: whoever uses it next looks for it again.
+                self.forget(stored.id)
+                return
             if fresh.value == stored.value:
                 held.stored = replace(stored, expires_at=fresh.expires_at)
                 held.fresh_until = fresh.expires_at or 0

@@ -102,6 +102,37 @@ async def test_what_one_process_removes_or_reloads_the_others_soon_know() -> Non
         await there.x(stored.url_at("http://here"))
 
 
+async def test_what_is_removed_while_it_is_refreshed_stays_removed() -> None:
+    web = Web({A: ONE})
+    process = Process(web, MemoryShelf())
+    await process.x(A)
+    stored = await process.library.find(A)
+    assert stored is not None
+    web.now += REFRESH * SECOND
+    web.documents[A] = TWO
+    held = process.library.held[stored.id]
+    await process.library.remove(stored, "")
+    await process.contexts.refresh(held)
+    assert await process.library.find(A) is None
+    assert await process.x(A) == "https://a.example/2"
+
+
+async def test_what_is_unchanged_after_its_time_is_fresh_again_whatever_others_write() -> None:
+    web = Web({A: ONE})
+    process = Process(web, MemoryShelf())
+    await process.x(A)
+    web.now += REFRESH * SECOND
+    await process.x(A)
+    await process.upkeep.refresh_due()
+    await process.library.host({}, "")
+    await process.upkeep.in_step()
+    await process.x(A)
+    await process.upkeep.refresh_due()
+    assert web.asked == [A, A]
+    stored = await process.library.find(A)
+    assert stored is not None and stored.expires_at == web.now + REFRESH * SECOND
+
+
 async def test_a_reload_that_fails_leaves_the_old_context_in_use() -> None:
     web = Web({A: ONE})
     process = Process(web, MemoryShelf())
