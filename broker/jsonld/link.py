@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from broker.errors import BadRequestData
@@ -26,26 +27,32 @@ def parse_context_link(headers: Iterable[str]) -> str | None:
 
     Raises BadRequestData when a header cannot be read, or names two @contexts, or none that is a URL.
     """
-    found: list[str] = []
-    for header in headers:
-        at = 0
-        while header[at:].strip():
-            link = _LINK.match(header, at)
-            if link is None:
-                raise BadRequestData(
-                    f"The Link header must be like '{format_context_link('https://…')}', got '{header[:200]}'."
-                )
-            at = link.end()
-            relations = {
-                name: quoted or bare for name, quoted, bare in reversed(_PARAMETER.findall(link[2].lower()))
-            }.get("rel", "")
-            if CONTEXT_REL in relations.split():
-                found.append(link[1].strip())
+    found = [url for header in headers for url in _contexts_in(header)]
     if len(found) > 1:
         raise BadRequestData(f"The Link header must name one JSON-LD @context, got {len(found)}.")
     if found and not ((is_uri(found[0]) and found[0].lower().startswith(("http://", "https://"))) or own_id(found[0])):
         raise BadRequestData(f"The @context in the Link header must be an http or https URL, got '{found[0][:200]}'.")
     return found[0] if found else None
+
+
+@lru_cache(maxsize=256)
+def _contexts_in(header: str) -> tuple[str, ...]:
+    """The @contexts that one header names. Clients send the same one with every request."""
+    found: list[str] = []
+    at = 0
+    while header[at:].strip():
+        link = _LINK.match(header, at)
+        if link is None:
+            raise BadRequestData(
+                f"The Link header must be like '{format_context_link('https://…')}', got '{header[:200]}'."
+            )
+        at = link.end()
+        relations = {name: quoted or bare for name, quoted, bare in reversed(_PARAMETER.findall(link[2].lower()))}.get(
+            "rel", ""
+        )
+        if CONTEXT_REL in relations.split():
+            found.append(link[1].strip())
+    return tuple(found)
 
 
 def format_context_link(url: str) -> str:
