@@ -8,7 +8,10 @@
 | q: !=, ~=, !~=, sub-attributes and members of values | names                | no                                     |
 | scope                                                | scopes               | without '+'                            |
 | geo                                                  | cells                | no                                     |
-| q: createdAt, modifiedAt, expiresAt of the entity    | none                 | no                                     |
+| q: createdAt, expiresAt compared with moments        | since, ends          | yes                                    |
+| q: modifiedAt, other uses of the three               | none                 | no                                     |
+| now                                                  | none: tested on what | yes                                    |
+|                                                      | the others find      |                                        |
 
 Values from users stand only where MongoDB takes data, never as names of fields or operators.
 """
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from broker.query import cells
@@ -82,7 +86,15 @@ def compile_query(query: EntityQuery) -> Selection:
         parts.append(_scope(query.scope))
     if query.geo is not None:
         parts.append(_geo(query.geo))
+    if query.now is not None:
+        parts.append(Selection({"ends": {"$not": {"$lte": query.now}}}, True))
     return _all(parts)
+
+
+def ended(query: EntityQuery) -> Filter:
+    """The filter of those that `query` would select if they had not expired at its `now`."""
+    filters = [compile_query(replace(query, now=None)).filter, {"ends": {"$lte": query.now}}]
+    return {"$and": [each for each in filters if each]}
 
 
 def _all(parts: Iterable[Selection]) -> Selection:
@@ -152,7 +164,9 @@ def _q(q: Q) -> Selection:
         case Exists(path):
             return _has(path, exact=not path.subattributes and not path.members)
         case Comparison(path, operator, values):
-            if path.subattributes or path.members or path.attribute in ENTITY_MEMBERS:
+            if path.attribute in ENTITY_MEMBERS and not path.subattributes and not path.members:
+                return _moments(path.attribute, operator, values)
+            if path.subattributes or path.members:
                 return _has(path, exact=False)
             if operator == "==":
                 return _any([_equal(path, value) for value in values])
@@ -163,6 +177,26 @@ def _q(q: Q) -> Selection:
             return _all(map(_q, terms))
         case Or(terms):
             return _any(map(_q, terms))
+
+
+_MOMENTS = {"createdAt": "since", "expiresAt": "ends"}
+
+
+def _moments(member: str, operator: str, values: tuple[Scalar | Range, ...]) -> Selection:
+    """What was created or expires then; modifiedAt is not indexed, as it would make each update dearer."""
+    if member not in _MOMENTS or not (operator == "==" or operator in ORDERED):
+        return Selection({}, False)
+    return _any([_moment(_MOMENTS[member], operator, value) for value in values])
+
+
+def _moment(field: str, operator: str, value: Scalar | Range) -> Selection:
+    ends = (value.low, value.high) if isinstance(value, Range) else (value,)
+    keys = [found[1] for end in ends if (found := comparable(end)) is not None and found[0] == "instant"]
+    if len(keys) != len(ends) or (isinstance(value, Range) and operator != "=="):
+        return Selection({}, False)
+    if isinstance(value, Range):
+        return Selection({field: {"$gte": keys[0], "$lte": keys[1]}}, True)
+    return Selection({field: keys[0] if operator == "==" else {ORDERED[operator]: keys[0]}}, True)
 
 
 def _has(path: Path, *, exact: bool) -> Selection:

@@ -5,6 +5,9 @@
     values  one {n, v} for each scalar of each attribute (the attribute pattern: one index serves every attribute)
     scopes  each scope, and for each level above and itself 'scope/#': '/a/b' gives '/a/b', '/a/b/#', '/a/#', '/#'
     cells   'geoproperty square' for the squares of the map that its geometries touch (`broker.query.cells`)
+    since   when it was created, ends: when it expires itself, expires: when the first of it and its attributes does
+            (microseconds; without an expiresAt there are none)
+    shapes  'type attribute' for each instance of each attribute, as 'Property https://…': counted, not looked up
 
 The name `n` is the attribute's IRI, with '@' before it when the scalar is a DateTime (then `v` is microseconds), and '>'
 before that when it is the object of a relationship (which q never orders). The entity itself stays opaque JSON text.
@@ -16,6 +19,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Final
 
+from broker.clock import parse_iso
 from broker.ngsild.model import Entity, Instance, Iri
 from broker.query import cells
 from broker.query.ast import Path
@@ -31,15 +35,15 @@ _INT64: Final = 1 << 63
 PLACES_CACHED: Final = 8192
 """Boxes whose squares are kept, count: most things stay where they are."""
 
-IndexFields = dict[str, list[Any]]
+IndexFields = dict[str, Any]
 
-ALL: Final = ("types", "names", "values", "scopes", "cells")
+ALL: Final = ("types", "names", "values", "scopes", "cells", "since", "ends", "expires", "shapes")
 
 
 def index_fields(entity: Entity, fields: tuple[str, ...] = ALL) -> IndexFields:
     """The indexed fields of an entity's document, or some of them; those that would be empty are left out."""
     made = {field: _MAKERS[field](entity) for field in fields}
-    return {field: entries for field, entries in made.items() if entries}
+    return {field: entries for field, entries in made.items() if entries is not None and entries != []}
 
 
 def touched_fields(entity: Entity, touched: frozenset[Iri] | None) -> tuple[str, ...]:
@@ -51,7 +55,8 @@ def touched_fields(entity: Entity, touched: frozenset[Iri] | None) -> tuple[str,
         return ALL
     attributes = entity["attrs"]
     moved = any(_is_place(instance) for name in touched for instance in attributes.get(name, ()))
-    return ("names", "values", "cells") if moved else ("names", "values")
+    always = ("names", "values", "ends", "expires", "shapes")
+    return (*always, "cells") if moved else always
 
 
 def value_name(attribute: Iri, kind: str, *, related: bool = False) -> str:
@@ -141,14 +146,33 @@ def _stored_names(geoproperty: Iri, box: Box) -> list[str]:
     return cell_names(geoproperty, cells.stored(box))
 
 
+def _ends(entity: Entity) -> int | None:
+    return parse_iso(entity["expiresAt"]) if "expiresAt" in entity else None
+
+
+def _expires(entity: Entity) -> int | None:
+    texts = [entity["expiresAt"]] if "expiresAt" in entity else []
+    for instances in entity["attrs"].values():
+        texts += [instance["expiresAt"] for instance in instances if "expiresAt" in instance]
+    return min((at for text in texts if (at := parse_iso(text)) is not None), default=None)
+
+
+def _shapes(entity: Entity) -> list[str]:
+    return [f"{each['type']} {name}" for name, instances in entity["attrs"].items() for each in instances]
+
+
 def _is_place(instance: Instance) -> bool:
     return instance["type"] == "GeoProperty"
 
 
-_MAKERS: Final[dict[str, Callable[[Entity], list[Any]]]] = {
+_MAKERS: Final[dict[str, Callable[[Entity], Any]]] = {
     "types": lambda entity: entity["type"],
     "names": _names,
     "values": _values,
     "scopes": _scopes,
     "cells": _cells,
+    "since": lambda entity: parse_iso(entity["createdAt"]),
+    "ends": _ends,
+    "expires": _expires,
+    "shapes": _shapes,
 }

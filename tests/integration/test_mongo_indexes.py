@@ -24,9 +24,10 @@ from broker.query.ast import (
     Range,
     ScopeIs,
 )
-from broker.query.mongo import compile_query
+from broker.query.mongo import compile_query, ended
 from broker.stores.base import ChangeSet
-from broker.stores.mongo.entity_query import ORDER
+from broker.stores.mongo.entity_query import ORDER, behind
+from broker.stores.mongo.migrations import FIELDS_2, INDEXES_2
 from broker.stores.mongo.tenant import MongoTenant
 from tests.support.stores import entities_of, entity, history_row, iri, make_store, outbox_row, prop, record, uplink_row
 
@@ -110,6 +111,9 @@ async def indexes_used(
         ("scopes", EntityQuery(scope=ScopeIs(("umea", "7", "#")))),
         ("cells", EntityQuery(geo=GeoQuery("near", PLACE, max_distance=1000))),
         ("cells", EntityQuery(geo=GeoQuery("within", {"type": "Polygon", "coordinates": [[[17, 62], [17.1, 62], [17, 62.1], [17, 62]]]}))),
+        ("since", EntityQuery(q=Comparison(Path("createdAt"), ">", ("2026-01-01T00:00:00Z",)))),
+        ("ends", EntityQuery(q=Comparison(Path("expiresAt"), "<", ("2026-01-01T00:00:00Z",)))),
+        ("types", EntityQuery(types=ROOM, now=1)),
         ("created", EntityQuery()),
     ],
     ids=str,
@@ -125,9 +129,38 @@ async def test_a_condition_on_an_attribute_looks_at_what_has_such_a_value_only(t
     assert explained["executionStats"]["totalDocsExamined"] == explained["executionStats"]["nReturned"] == 1
 
 
+@pytest.mark.parametrize("query", [EntityQuery(), EntityQuery(types=HasType(iri("Bin")))], ids=str)
+async def test_a_page_begins_where_the_one_before_ended(tenant: MongoTenant, query: EntityQuery) -> None:
+    """The stand-in does not say what it examines of a bound index: that the index ends with the order is what there is."""
+    index = "types" if query.types else "created"
+    where = behind(compile_query(query).filter, (50, "urn:e:49"))
+    assert await indexes_used(tenant, "entities", where, index, ORDER) == {index}
+    found = await tenant.database["entities"].index_information()
+    assert found[index]["key"][-2:] == ORDER
+
+
+async def test_a_filled_database_of_version_1_gets_what_version_2_answers_from(
+    tenant: MongoTenant, mongo_url: str
+) -> None:
+    entities = tenant.database["entities"]
+    whole = await entities.find().sort("_id", 1).to_list()
+    assert all("since" in each and "shapes" in each for each in whole)
+    await entities.update_many({}, {"$unset": dict.fromkeys(FIELDS_2, "")})
+    for index in INDEXES_2:
+        await entities.drop_index(index.document["name"])
+    await tenant.database["meta"].update_one({"_id": "schema"}, {"$set": {"version": 1}})
+    store = make_store(mongo_url)
+    await store.open()
+    assert await entities.find().sort("_id", 1).to_list() == whole
+    assert {"since", "ends", "expires"} <= set(await entities.index_information())
+    await store.close()
+
+
 @pytest.mark.parametrize(
     ("collection", "index", "where", "sort"),
     [
+        ("entities", "expires", {"expires": {"$lt": 5}}, [("expires", 1)]),
+        ("entities", "ends", ended(EntityQuery(types=ROOM, now=5)), [("created", 1)]),
         ("history", "entity", {"entity": "urn:e:1", "observed": {"$gte": 0}}, [("observed", 1), ("version", 1)]),
         ("history", "attribute", {"entity": "urn:e:1", "attribute": "a"}, [("observed", -1), ("version", -1)]),
         ("outbox", "subscription", {"subscription": "urn:sub:1", "_id": {"$gt": ""}}, [("_id", 1)]),

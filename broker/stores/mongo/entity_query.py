@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Final
+
 from pymongo.asynchronous.collection import AsyncCollection
 
 from broker.jsonio import loads
@@ -10,43 +14,115 @@ from broker.query import match, mongo
 from broker.query.ast import EntityQuery
 from broker.stores.base import Page
 from broker.stores.mongo.documents import Document
+from broker.stores.position import Position, read_position, write_position
 
-ORDER = [("created", 1), ("_id", 1)]
+ORDER: Final = [("created", 1), ("_id", 1)]
 """Creation, which no change moves: a page keeps its place while entities change."""
 
-BATCH = 200
+BATCH: Final = 200
 """Entities fetched at once while the matcher finishes, count: so many are matched before others get the loop."""
+
+_SHOWN: Final = {"created": 1, "doc": 1}
+_Found = list[tuple[Position, Entity]]
 
 
 async def find_page(entities: AsyncCollection[Document], query: EntityQuery) -> Page:
     """The entities that `query` selects, in order of creation."""
+    position = read_position(query, ((int,), (str,)))
     selection = mongo.compile_query(query)
-    if selection.exact:
-        return await _exact_page(entities, selection.filter, query)
-    return await _finished_page(entities, selection.filter, query)
-
-
-async def _exact_page(entities: AsyncCollection[Document], where: mongo.Filter, query: EntityQuery) -> Page:
-    found: list[Entity] = []
+    if not selection.exact and query.count:
+        return await _counted_page(entities, selection.filter, query, position)
+    where = selection.filter if position is None else behind(selection.filter, position)
+    skip = query.offset if position is None else 0
+    found: _Found = []
     if query.limit > 0:
-        cursor = entities.find(where, {"_id": 0, "doc": 1}).sort(ORDER).skip(query.offset).limit(query.limit)
-        found = [loads(row["doc"]) for row in await cursor.to_list()]
-    return Page(found, await entities.count_documents(where) if query.count else None)
+        if selection.exact:
+            cursor = entities.find(where, _SHOWN).sort(ORDER).skip(skip).limit(query.limit + 1)
+            found = [_found(row) for row in await cursor.to_list()]
+        else:
+            found = await _finished(entities, where, query, skip)
+    return _made(query, found, await _count(entities, selection.filter, query) if query.count else None)
 
 
-async def _finished_page(entities: AsyncCollection[Document], where: mongo.Filter, query: EntityQuery) -> Page:
+def behind(where: mongo.Filter, position: Position) -> mongo.Filter:
+    """The filter, for those behind a position: an index that ends with the order begins there."""
+    created, entity_id = position
+    later = {"$or": [{"created": {"$gt": created}}, {"created": created, "_id": {"$gt": entity_id}}]}
+    return {"$and": [*([where] if where else []), {"created": {"$gte": created}}, later]}
+
+
+async def stream(entities: AsyncCollection[Document], query: EntityQuery) -> AsyncIterator[list[Entity]]:
+    """All that `query` selects, in batches, from one cursor: each entity is met once, as it is when its batch is read."""
+    selection = mongo.compile_query(query)
     holds = match.compile_query(query)
-    found: list[Entity] = []
+    batch: list[Entity] = []
+    async with entities.find(selection.filter, _SHOWN).sort(ORDER).batch_size(BATCH) as cursor:
+        async for row in cursor:
+            entity: Entity = loads(row["doc"])
+            if selection.exact or holds(entity):
+                batch.append(entity)
+            if len(batch) == BATCH:
+                yield batch
+                batch = []
+    if batch:
+        yield batch
+
+
+async def _count(entities: AsyncCollection[Document], where: mongo.Filter, query: EntityQuery) -> int:
+    """How many an exact filter selects.
+
+    What has expired is seldom there for long: it is counted by its own index and taken off, so that the rest can be
+    counted on the index that serves the query.
+    """
+    if query.now is None:
+        return await entities.count_documents(where)
+    all_of_them = await entities.count_documents(mongo.compile_query(replace(query, now=None)).filter)
+    return all_of_them - await entities.count_documents(mongo.ended(query))
+
+
+async def _finished(entities: AsyncCollection[Document], where: mongo.Filter, query: EntityQuery, skip: int) -> _Found:
+    """The page and the entity behind it."""
+    holds = match.compile_query(query)
+    found: _Found = []
+    async with entities.find(where, _SHOWN).sort(ORDER).batch_size(BATCH) as cursor:
+        async for row in cursor:
+            each = _found(row)
+            if not holds(each[1]):
+                continue
+            if skip:
+                skip -= 1
+                continue
+            found.append(each)
+            if len(found) > query.limit:
+                break
+    return found
+
+
+async def _counted_page(
+    entities: AsyncCollection[Document], where: mongo.Filter, query: EntityQuery, position: Position | None
+) -> Page:
+    """The page and how many there are, all candidates being read."""
+    holds = match.compile_query(query)
+    skip = query.offset if position is None else 0
+    found: _Found = []
     total = 0
-    if query.limit > 0 or query.count:
-        async with entities.find(where, {"_id": 0, "doc": 1}).sort(ORDER).batch_size(BATCH) as cursor:
-            async for row in cursor:
-                entity: Entity = loads(row["doc"])
-                if not holds(entity):
-                    continue
-                total += 1
-                if query.offset < total <= query.offset + query.limit:
-                    found.append(entity)
-                if len(found) == query.limit and not query.count:
-                    break
-    return Page(found, total if query.count else None)
+    async with entities.find(where, _SHOWN).sort(ORDER).batch_size(BATCH) as cursor:
+        async for row in cursor:
+            each = _found(row)
+            if not holds(each[1]):
+                continue
+            total += 1
+            if (position is None or each[0] > position) and (skip := skip - 1) < 0 and len(found) <= query.limit:
+                found.append(each)
+    return _made(query, found, total)
+
+
+def _found(row: Document) -> tuple[Position, Entity]:
+    return (row["created"], row["_id"]), loads(row["doc"])
+
+
+def _made(query: EntityQuery, found: _Found, total: int | None) -> Page:
+    more = len(found) > query.limit
+    found = found[: query.limit]
+    following = write_position(query, found[-1][0]) if more and found else None
+    return Page([entity for _, entity in found], total, more, following)

@@ -9,11 +9,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from pymongo import IndexModel
+from pymongo import IndexModel, UpdateOne
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from broker.clock import Clock
 from broker.errors import StoreUnavailable
+from broker.jsonio import loads
+from broker.query.mongo_fields import index_fields
 from broker.stores.base import StoreTooNew
 from broker.stores.mongo import leases
 from broker.stores.mongo.documents import Document
@@ -117,7 +120,38 @@ async def _create_collections(database: AsyncDatabase[Document]) -> None:
         await database[name].create_indexes(indexes)
 
 
-MIGRATIONS: Final[Mapping[int, Migration]] = {1: _create_collections}
+INDEXES_2: Final[list[IndexModel]] = [
+    IndexModel([("since", 1), ("created", 1), ("_id", 1)], name="since"),
+    IndexModel([("ends", 1)], name="ends", sparse=True),
+    IndexModel([("expires", 1)], name="expires", sparse=True),
+]
+FIELDS_2: Final = ("since", "ends", "expires", "shapes")
+FILLED_AT_ONCE: Final = 500
+"""Entities, count."""
+
+
+async def _add_moments(database: AsyncDatabase[Document]) -> None:
+    """When entities were created and expire, and what attributes they have; filled for the entities that are there."""
+    entities = database["entities"]
+    await entities.create_indexes(INDEXES_2)
+    last = ""
+    while rows := await _next_rows(entities, last):
+        changes = [
+            UpdateOne(
+                {"_id": row["_id"], "version": row["version"]}, {"$set": index_fields(loads(row["doc"]), FIELDS_2)}
+            )
+            for row in rows
+        ]
+        await entities.bulk_write(changes, ordered=False)
+        last = rows[-1]["_id"]
+
+
+async def _next_rows(entities: AsyncCollection[Document], last: str) -> list[Document]:
+    found = entities.find({"_id": {"$gt": last}}, {"doc": 1, "version": 1}).sort("_id", 1).limit(FILLED_AT_ONCE)
+    return await found.to_list()
+
+
+MIGRATIONS: Final[Mapping[int, Migration]] = {1: _create_collections, 2: _add_moments}
 """By the version that each leads to."""
 
 SCHEMA_VERSION: Final = max(MIGRATIONS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -15,9 +15,10 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from broker.clock import Clock, Micros
-from broker.ngsild.model import Iri
+from broker.ngsild.model import Entity, Iri
 from broker.query.ast import EntityQuery
 from broker.stores.base import (
+    AttributeInfo,
     ChangeSet,
     Conflict,
     HistoryRow,
@@ -29,10 +30,11 @@ from broker.stores.base import (
     RecordKind,
     Snapshot,
     StoredEntity,
+    TypeInfo,
     UplinkRow,
     UplinkStatus,
 )
-from broker.stores.mongo import leases
+from broker.stores.mongo import discovery, leases
 from broker.stores.mongo.change_set import Plan
 from broker.stores.mongo.documents import (
     Document,
@@ -43,7 +45,7 @@ from broker.stores.mongo.documents import (
     record_id,
     uplink_from,
 )
-from broker.stores.mongo.entity_query import find_page
+from broker.stores.mongo.entity_query import find_page, stream
 from broker.stores.mongo.failures import UNKNOWN_RESULT, translated
 from broker.stores.mongo.sessions import CommitSession
 
@@ -171,6 +173,40 @@ class MongoTenant:
         """See TenantStore."""
         with translated():
             return await find_page(self._entities, query)
+
+    async def stream(self, query: EntityQuery) -> AsyncIterator[list[Entity]]:
+        """See TenantStore."""
+        with translated():
+            async for batch in stream(self._entities, query):
+                yield batch
+
+    async def expiring(self, before: Micros, limit: int) -> list[str]:
+        """See TenantStore."""
+        if limit <= 0:
+            return []
+        with translated():
+            found = self._entities.find({"expires": {"$lt": before}}, {"_id": 1}).sort("expires", 1).limit(limit)
+            return [row["_id"] async for row in found]
+
+    async def entity_types(self) -> list[Iri]:
+        """See TenantStore."""
+        with translated():
+            return await discovery.read_types(self._entities)
+
+    async def attributes(self) -> list[Iri]:
+        """See TenantStore."""
+        with translated():
+            return await discovery.read_attributes(self._entities)
+
+    async def type_details(self, entity_type: Iri | None = None) -> list[TypeInfo]:
+        """See TenantStore."""
+        with translated():
+            return await discovery.read_type_details(self._entities, entity_type)
+
+    async def attribute_details(self, attribute: Iri | None = None) -> list[AttributeInfo]:
+        """See TenantStore."""
+        with translated():
+            return await discovery.read_attribute_details(self._entities, attribute)
 
     async def record(self, kind: RecordKind, record_id_: str) -> Record | None:
         """See TenantStore."""

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from broker.clock import iso
 from broker.errors import StoreUnavailable
 from broker.query.ast import EntityQuery, GeoQuery
+from broker.query.sql import OTHER
+from broker.stores.base import ChangeSet
 from broker.stores.sqlite import migrations
 from broker.stores.sqlite.migrations import MIGRATIONS, m0001_first
-from tests.support.stores import entities_of, entity, make_store
+from tests.support.stores import MOMENT, drop, entities_of, entity, iri, make_store
 
 Step = Callable[[sqlite3.Connection], None]
 
@@ -94,3 +97,38 @@ async def test_places_are_found_where_sqlite_has_no_rtree(tmp_path: Path, monkey
     centre = {"type": "Point", "coordinates": [20, 63]}
     assert (await tenant.query(EntityQuery(geo=GeoQuery("near", centre, max_distance=9)))).entities == [here]
     await store.close()
+
+
+async def test_a_filled_file_of_version_1_gets_what_version_2_answers_from(tmp_path: Path) -> None:
+    path = tmp_path / "k.db"
+    rooms = [entity(f"urn:e:{n}", "Room", a=n, tags=[1, 2]) | {"expiresAt": iso(MOMENT + n)} for n in range(1200)]
+    store = make_store(f"sqlite:///{path}")
+    await store.open()
+    await (await store.tenant()).commit(entities_of(*rooms))
+    await store.close()
+    connection = sqlite3.connect(path)
+    whole = {table: connection.execute(f"SELECT * FROM {table}").fetchall() for table in ("moment", "census", "value")}
+    for statement in (
+        "DROP TABLE moment",
+        "DROP TABLE census",
+        f"DELETE FROM value WHERE kind = {OTHER}",
+        "PRAGMA user_version = 1",
+    ):
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+    await store.open()
+    tenant = await store.tenant()
+    assert await tenant.expiring(MOMENT + 3, 10) == ["urn:e:0", "urn:e:1", "urn:e:2"]
+    assert [(each.type, each.count) for each in await tenant.type_details()] == [(iri("Room"), 1200)]
+    assert (await tenant.query(EntityQuery(count=True, limit=0))).total == 1200
+    await tenant.commit(ChangeSet(entities=[drop("urn:e:0", 2000, 1)]))
+    assert (await tenant.query(EntityQuery(count=True, limit=0))).total == 1199
+    await store.close()
+    connection = sqlite3.connect(path)
+    for table, rows in whole.items():
+        found = connection.execute(f"SELECT * FROM {table}").fetchall()
+        assert len(found) == len(rows) - {"moment": 3, "census": 0, "value": 4}[table]
+        assert table == "census" or set(found) <= set(rows)
+    connection.close()
