@@ -141,7 +141,33 @@ class AnyScope:
 
 ScopeQuery = ScopeIs | AllScopes | AnyScope
 
+# --- order (4.23) ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class OrderTerm:
+    """One of the values that entities are ordered by; `broker.query.order` says which of two comes first.
+
+    `path` may also name the entity's own id, type, scope, createdAt, modifiedAt and expiresAt, alone and unexpanded.
+    Entities without the value come last in either direction.
+    """
+
+    path: Path
+    descending: bool = False
+    reference: dict[str, Any] | None = None
+    """By distance from this GeoJSON geometry, metres; None: by value."""
+
+
 # --- the whole --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EntitySelector:
+    """One element of a Query's `entities` (5.2.33): all given conditions must hold."""
+
+    ids: tuple[str, ...] = ()
+    id_pattern: str | None = None
+    types: TypeSelection | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +181,16 @@ class EntityQuery:
     types: TypeSelection | None = None
     attributes: tuple[Iri, ...] = ()
     """Has at least one of these attributes."""
+    selectors: tuple[EntitySelector, ...] = ()
+    """Any of these must hold too; one alone stands in ids, id_pattern and types instead."""
     q: Q | None = None
     geo: GeoQuery | None = None
     scope: ScopeQuery | None = None
     datasets: tuple[str, ...] = ()
+    order: tuple[OrderTerm, ...] = ()
+    """What the entities are ordered by, the weightiest first, then by creation; empty: by creation alone."""
+    collation: str | None = None
+    """How texts are ordered (`broker.query.collation`); None: as the root collation has it."""
     limit: int = 20
     offset: int = 0
     count: bool = False

@@ -66,6 +66,15 @@ def parse_q(text: str, expand: Callable[[str], str], limits: Limits, *, expand_v
     return query
 
 
+def parse_path(text: str, expand: Callable[[str], str], limits: Limits) -> Path:
+    """`text` as the path of an attribute or of a value in it. Raises BadRequestData."""
+    parser = _Parser(text, expand, limits, frozenset())
+    _, path = parser.path()
+    if parser.at < len(text):
+        raise parser.expected("the end of a path")
+    return path
+
+
 class _Parser:
     """A position in the text; each method reads one production and moves it on."""
 
