@@ -29,7 +29,7 @@ from tests.support.broker import BrokerProcess
 
 A_REQUEST = 100
 """Entities in a request."""
-NEW = 400
+NEW = 200
 """Requests with new entities."""
 VALUES = 5
 """Different values that the same entities are given, in turn."""

@@ -17,6 +17,7 @@ from broker.clock import Stamp
 from broker.entities.commands import CreateEntity, replace_entity, update_attributes
 from broker.errors import BrokerError, InternalError
 from broker.ngsild.fragment import Fragment
+from broker.ngsild.merge import Outcome
 from broker.stores.base import Needs, Snapshot
 from broker.stores.command import Effects, View
 
@@ -84,7 +85,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class UpsertEntity:
-    """Create an entity, or change it when it is there (5.6.8). The result is whether it was created.
+    """Create an entity, or change it when it is there (5.6.8). The result is what became of it, None: it was created.
 
     `update`: the existing one is updated (5.6.2), else replaced. `refusal`: why `fragment` cannot be an entity, though it
     can update one (it has no type, or asks for deletions); raised when there is none to update.
@@ -94,14 +95,12 @@ class UpsertEntity:
     update: bool = False
     refusal: BrokerError | None = None
 
-    def apply(self, view: View, stamp: Stamp) -> Effects[bool]:
+    def apply(self, view: View, stamp: Stamp) -> Effects[None] | Effects[Outcome]:
         """A new entity, or the next state of the one that is there."""
         assert self.fragment.id is not None
         if view.entity(self.fragment.id) is None:
             if self.refusal is not None:
                 raise self.refusal
-            made = CreateEntity(self.fragment).apply(view, stamp)
-            return Effects(True, changes=made.changes, history=made.history)
+            return CreateEntity(self.fragment).apply(view, stamp)
         change = update_attributes if self.update else replace_entity
-        changed = change(self.fragment.id, self.fragment).apply(view, stamp)
-        return Effects(False, changes=changed.changes, history=changed.history)
+        return change(self.fragment.id, self.fragment).apply(view, stamp)

@@ -6,6 +6,7 @@ copied, the rest is shared. Source: ETSI GS CIM 009 v1.9.1, 5.5.8, 5.5.12, 5.6.1
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -16,6 +17,8 @@ from broker.ngsild.mergepatch import merge_instance, patch_instance, retype, set
 from broker.ngsild.model import NGSI_LD_NULL, Attributes, Entity, Instance, Iri
 from broker.ngsild.names import SCOPE
 
+Touched = tuple[Iri, str, Instance | None]
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -24,7 +27,7 @@ class Outcome:
     entity: Entity
     attributes: dict[Iri, AttributeTrigger] = field(default_factory=dict)
     """The attributes that changed, and how (5.2.12, notificationTrigger)."""
-    touched: list[tuple[Iri, str, Instance | None]] = field(default_factory=list)
+    touched: list[Touched] = field(default_factory=list)
     """(attribute, datasetId or '', instance as it now is; None: deleted), for the history."""
     not_updated: list[tuple[Iri, str]] = field(default_factory=list)
     """(attribute, reason) of what was asked for and not done (5.2.19)."""
@@ -39,24 +42,28 @@ class Outcome:
 
 def create(fragment: Fragment, at: str) -> Outcome:
     """5.6.1: a new entity. `fragment` must have an id and types."""
-    assert fragment.id is not None
     attrs: Attributes = {}
-    touched: list[tuple[Iri, str, Instance | None]] = []
+    touched: list[Touched] = []
     for name, given in fragment.attrs.items():
-        attrs[name] = [settled(instance, at) for instance in given]
-        touched += [(name, instance.get("datasetId", ""), instance) for instance in attrs[name]]
+        attrs[name] = instances = [settled(instance, at) for instance in given]
+        touched += [(name, instance.get("datasetId", ""), instance) for instance in instances]
+    return Outcome(_entity(fragment, attrs, at, at), dict.fromkeys(attrs, "attributeCreated"), touched, whole=True)
+
+
+def _entity(fragment: Fragment, attrs: Attributes, created: str, at: str) -> Entity:
+    assert fragment.id is not None
     entity: Entity = {
         "id": fragment.id,
         "type": fragment.types,
         "attrs": attrs,
-        "createdAt": at,
+        "createdAt": created,
         "modifiedAt": at,
     }
     if fragment.scope:
         entity["scope"] = fragment.scope
     if fragment.expires_at is not None and fragment.expires_at != NGSI_LD_NULL:
         entity["expiresAt"] = fragment.expires_at
-    return Outcome(entity, dict.fromkeys(attrs, "attributeCreated"), touched, whole=True)
+    return entity
 
 
 def append(entity: Entity, fragment: Fragment, overwrite: bool, at: str) -> Outcome:
@@ -129,24 +136,24 @@ def merge(
 
 def replace(entity: Entity, fragment: Fragment, at: str) -> Outcome:
     """5.6.18: the entity's whole content gives way to what is given; its createdAt stays."""
-    made = create(fragment, at)
-    after = made.entity
-    after["createdAt"] = entity["createdAt"]
-    for name, instances in after["attrs"].items():
-        if name in entity["attrs"]:
-            made.attributes[name] = "attributeUpdated"
-            after["attrs"][name] = [_with_origin(instance, _find(entity, name, instance)) for instance in instances]
-    made.touched = [
-        (name, instance.get("datasetId", ""), instance) for name, held in after["attrs"].items() for instance in held
-    ]
-    for name, instances in entity["attrs"].items():
-        kept = {instance.get("datasetId", "") for instance in after["attrs"].get(name, ())}
-        if not kept:
-            made.attributes[name] = "attributeDeleted"
-        made.touched += [
-            (name, gone, None) for gone in (held.get("datasetId", "") for held in instances) if gone not in kept
+    before = entity["attrs"]
+    attrs: Attributes = {}
+    attributes: dict[Iri, AttributeTrigger] = {}
+    touched: list[Touched] = []
+    for name, given in fragment.attrs.items():
+        held = before.get(name, ())
+        attributes[name] = "attributeUpdated" if held else "attributeCreated"
+        attrs[name] = instances = [settled(instance, at, _created(instance, held)) for instance in given]
+        touched += [(name, instance.get("datasetId", ""), instance) for instance in instances]
+    for name, instances in before.items():
+        if name not in attrs:
+            attributes[name] = "attributeDeleted"
+        touched += [
+            (name, instance.get("datasetId", ""), None)
+            for instance in instances
+            if not any(_same_dataset(instance, other) for other in attrs.get(name, ()))
         ]
-    return made
+    return Outcome(_entity(fragment, attrs, entity["createdAt"], at), attributes, touched, whole=True)
 
 
 def partial_update(entity: Entity, attribute: Iri, fragment: Instance, at: str) -> Outcome:
@@ -204,16 +211,16 @@ def delete_attribute(
     return work.outcome()
 
 
-def _find(entity: Entity, name: Iri, like: Instance) -> Instance | None:
-    dataset = like.get("datasetId")
-    return next((held for held in entity["attrs"].get(name, ()) if held.get("datasetId") == dataset), None)
+def _same_dataset(one: Instance, other: Instance) -> bool:
+    return one.get("datasetId") == other.get("datasetId")
 
 
-def _with_origin(instance: Instance, held: Instance | None) -> Instance:
-    """`instance` with the createdAt of the one it replaces (4.8)."""
-    if held is None or "createdAt" not in held:
-        return instance
-    return cast("Instance", {**instance, "createdAt": held["createdAt"]})
+def _created(instance: Instance, held: Iterable[Instance]) -> str | None:
+    """The createdAt of the one of `held` that `instance` replaces (4.8)."""
+    for other in held:
+        if _same_dataset(instance, other):
+            return other.get("createdAt")
+    return None
 
 
 class _Work:
@@ -249,7 +256,8 @@ class _Work:
     def put(self, name: Iri, instance: Instance) -> None:
         """Add an instance as given, or let it replace the one of its dataset, whose createdAt stays."""
         dataset = instance.get("datasetId", "")
-        self.place(name, dataset, _with_origin(settled(instance, self._at), self.find(name, dataset)))
+        held = self.find(name, dataset)
+        self.place(name, dataset, settled(instance, self._at, None if held is None else held.get("createdAt")))
 
     def place(self, name: Iri, dataset: str, instance: Instance) -> None:
         """Put a finished instance in the place of its dataset."""

@@ -11,14 +11,18 @@ from broker.ngsild.fragment import is_null
 from broker.ngsild.model import NGSI_LD_NULL, VALUE_MEMBER, Attributes, Instance
 
 
-def settled(instance: Instance, at: str) -> Instance:
-    """A given instance as it is stored when new: stamped, its sub-attributes too, nothing in it NGSI-LD Null."""
-    made: dict[str, Any] = {**instance, "createdAt": at, "modifiedAt": at}
+def settled(instance: Instance, at: str, created: str | None = None) -> Instance:
+    """A given instance as it is stored: stamped, its sub-attributes too, nothing in it NGSI-LD Null.
+
+    `created` is the createdAt of the one it replaces; without, it is new.
+    """
+    made: dict[str, Any] = {**instance, "createdAt": created or at, "modifiedAt": at}
     if NGSI_LD_NULL in made.values():
         made = {member: value for member, value in made.items() if value != NGSI_LD_NULL}
     if instance["type"] in _PATCHED:
         member = VALUE_MEMBER[instance["type"]]
-        made[member] = _without_nulls(made[member])
+        if type(made[member]) is dict:
+            made[member] = _without_nulls(made[member])
     attrs = instance.get("attrs")
     if attrs is not None:
         kept = {
@@ -38,7 +42,7 @@ def patch_instance(held: Instance, given: Instance, at: str) -> Instance:
 def merge_instance(held: Instance, given: Instance, at: str) -> Instance:
     """`held` and `given` merged to any depth, values that are JSON objects included (5.5.12)."""
     if given["type"] not in ("", held["type"]):
-        return cast("Instance", {**settled(given, at), "createdAt": held.get("createdAt", at)})
+        return settled(given, at, held.get("createdAt"))
     return _changed(held, given, at, deep=True)
 
 
@@ -103,7 +107,7 @@ def _changed_attributes(held: Attributes, given: Attributes, at: str, *, deep: b
             elif deep:
                 kept[index] = merge_instance(kept[index], instance, at)
             else:
-                kept[index] = cast("Instance", {**settled(instance, at), "createdAt": kept[index].get("createdAt", at)})
+                kept[index] = settled(instance, at, kept[index].get("createdAt"))
         if kept:
             made[name] = kept
         else:
@@ -124,9 +128,9 @@ def merge_patch(target: Any, patch: Any) -> Any:
     return made
 
 
-def _without_nulls(value: Any) -> Any:
+def _without_nulls(value: dict[str, Any]) -> Any:
     """`value` without members that are NGSI-LD Null; the same object when it has none."""
-    return merge_patch(None, value) if isinstance(value, dict) and _has_null(value) else value
+    return merge_patch(None, value) if _has_null(value) else value
 
 
 def _has_null(value: dict[str, Any]) -> bool:

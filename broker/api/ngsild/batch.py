@@ -207,13 +207,11 @@ class _Run:
         if isinstance(result, BrokerError):
             self.errors.append((entity_id, result))
         elif isinstance(result, Outcome) and result.not_updated:
-            left = ", ".join(f"'{name}'" for name, _ in result.not_updated)
-            self.errors.append(
-                (entity_id, AlreadyExists(f"Not overwritten, as was asked for, because they exist already: {left}."))
-            )
+            left = " ".join(f"'{name}': {reason}" for name, reason in result.not_updated)
+            self.errors.append((entity_id, AlreadyExists(f"Not all of it was applied. {left}")))
         else:
             self.succeeded[entity_id] = None
-            if result is True:
+            if result is None:
                 self.created.append(entity_id)
 
     def result(self) -> web.Response:

@@ -7,10 +7,11 @@ of `name`). Attribute 0: the row counts entities. Type 0: it counts over all ent
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Final
 
 from broker.ngsild.model import VALUE_MEMBER, Entity, Iri
+from broker.stores.sqlite import bulk
 from broker.stores.sqlite.names import Names
 
 ATTRIBUTE_TYPES: Final = tuple(VALUE_MEMBER)
@@ -20,20 +21,26 @@ _NUMBERS: Final = {name: number for number, name in enumerate(ATTRIBUTE_TYPES, s
 Counted = tuple[Iri | None, Iri | None, int]
 """Type or None, attribute or None, number of the attribute type or 0."""
 
+Shape = tuple[tuple[Iri, ...], tuple[tuple[Iri, int], ...]]
+"""An entity's types, and for each attribute instance the attribute and the number of its type. Few differ in a city."""
 
-def counted(entity: Entity | None) -> Counter[Counted]:
-    """What an entity adds."""
+
+def shape_of(entity: Entity) -> Shape:
+    """What of an entity is counted."""
+    return tuple(entity["type"]), tuple(
+        [(name, _NUMBERS[instance["type"]]) for name, instances in entity["attrs"].items() for instance in instances]
+    )
+
+
+def counted(shape: Shape) -> Counter[Counted]:
+    """What an entity of the shape adds."""
+    types, instances = shape
     found: Counter[Counted] = Counter()
-    if entity is None:
-        return found
-    groups: tuple[Iri | None, ...] = (None, *set(entity["type"]))
+    groups: tuple[Iri | None, ...] = (None, *set(types))
     for group in groups:
         found[group, None, 0] += 1
-    for attribute, instances in entity["attrs"].items():
-        for instance in instances:
-            number = _NUMBERS[instance["type"]]
-            for group in groups:
-                found[group, attribute, number] += 1
+        for attribute, number in instances:
+            found[group, attribute, number] += 1
     return found
 
 
@@ -56,29 +63,37 @@ def same_census(before: Entity | None, after: Entity | None, touched: frozenset[
 class Census:
     """Changes of counts, gathered over a change set."""
 
-    __slots__ = ("_changes",)
+    __slots__ = ("_shapes",)
 
     def __init__(self) -> None:
-        self._changes: Counter[Counted] = Counter()
+        self._shapes: defaultdict[Shape, int] = defaultdict(int)
 
     def change(self, before: Entity | None, after: Entity | None) -> None:
         """An entity becomes another, comes or goes."""
-        self._changes.update(counted(after))
-        self._changes.subtract(counted(before))
+        if after is not None:
+            self._shapes[shape_of(after)] += 1
+        if before is not None:
+            self._shapes[shape_of(before)] -= 1
 
     def write(self, connection: sqlite3.Connection, names: Names) -> None:
         """Add up; what is in use no more has no row."""
+        changes: defaultdict[Counted, int] = defaultdict(int)
+        for shape, entities in self._shapes.items():
+            if entities:
+                for what, count in counted(shape).items():
+                    changes[what] += count * entities
         rows = [
             (_number(names, group), _number(names, attribute), kind, change)
-            for (group, attribute, kind), change in self._changes.items()
+            for (group, attribute, kind), change in changes.items()
             if change
         ]
         if not rows:
             return
-        connection.executemany(
-            "INSERT INTO census (type, name, kind, count) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT DO UPDATE SET count = count + excluded.count",
+        bulk.insert(
+            connection,
+            "census (type, name, kind, count)",
             rows,
+            "ON CONFLICT DO UPDATE SET count = count + excluded.count",
         )
         gone = [row[:3] for row in rows if row[3] < 0]
         if gone:

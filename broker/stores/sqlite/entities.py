@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,12 +11,26 @@ from typing import Any
 import orjson
 
 from broker.ngsild.model import Entity, Iri
+from broker.query.geometry import Box
 from broker.stores.base import Conflict, EntityWrite, StoredEntity
+from broker.stores.sqlite import bulk
 from broker.stores.sqlite.census import Census, same_census
-from broker.stores.sqlite.index_rows import box_of, moment_rows, scopes_of, types_of, value_rows
+from broker.stores.sqlite.index_rows import box_of, moment_rows, same_rows, scopes_of, types_of, value_rows
 from broker.stores.sqlite.names import Names
 
 Row = tuple[Any, ...]
+
+_COLUMNS = {
+    "entity_type": ("type", "n"),
+    "entity_scope": ("scope", "n"),
+    "attribute": ("name", "n"),
+    "value": ("name", "kind", "v", "n"),
+    "moment": ("kind", "at", "n"),
+}
+_THEIR_PLACES = "AS v CROSS JOIN place p ON p.n = v.column1 AND p.name = v.column2"
+
+READ_AT_ONCE = 64
+"""Entities read by one statement, count: what it gives must not become longer than SQLite allows (1 GB)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,41 +50,58 @@ class _Change:
 
 @dataclass(slots=True)
 class _Rows:
-    """Rows to remove and to add, by table; each list goes to the store in one call."""
+    """Rows to remove and to add, by table, so that each table is written in few statements."""
 
-    removed: dict[str, list[Row]] = field(default_factory=dict)
-    added: dict[str, list[Row]] = field(default_factory=dict)
+    removed: defaultdict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
+    added: defaultdict[str, list[Row]] = field(default_factory=lambda: defaultdict(list))
     census: Census = field(default_factory=Census)
+    moved: list[tuple[int, int, Box | None, Box | None]] = field(default_factory=list)
+    """Number of the entity, of the attribute's name, the box as it was and as it is to be."""
 
-    def replace(self, table: str, before: set[Row], after: set[Row]) -> None:
-        if before != after:
-            self.removed.setdefault(table, []).extend(before - after)
-            self.added.setdefault(table, []).extend(after - before)
+    def write(self, connection: sqlite3.Connection, names: Names) -> None:
+        for table, rows in self.removed.items():
+            bulk.delete(connection, table, _COLUMNS[table], rows)
+        for table, rows in self.added.items():
+            bulk.insert(connection, f"{table} ({', '.join(_COLUMNS[table])})", rows)
+        if self.moved:
+            self._move(connection)
+        self.census.write(connection, names)
 
-
-_REMOVE = {
-    "entity_type": "DELETE FROM entity_type WHERE type = ? AND n = ?",
-    "entity_scope": "DELETE FROM entity_scope WHERE scope = ? AND n = ?",
-    "attribute": "DELETE FROM attribute WHERE name = ? AND n = ?",
-    "value": "DELETE FROM value WHERE name = ? AND kind = ? AND v = ? AND n = ?",
-    "moment": "DELETE FROM moment WHERE kind = ? AND at = ? AND n = ?",
-}
-_ADD = {
-    "entity_type": "INSERT INTO entity_type (type, n) VALUES (?, ?)",
-    "entity_scope": "INSERT INTO entity_scope (scope, n) VALUES (?, ?)",
-    "attribute": "INSERT INTO attribute (name, n) VALUES (?, ?)",
-    "value": "INSERT INTO value (name, kind, v, n) VALUES (?, ?, ?, ?)",
-    "moment": "INSERT INTO moment (kind, at, n) VALUES (?, ?, ?)",
-}
+    def _move(self, connection: sqlite3.Connection) -> None:
+        """Boxes are known by numbers that `place` gives: one for each entity and attribute that has geometries."""
+        had = [(n, name) for n, name, before, _ in self.moved if before is not None]
+        gone = [(n, name) for n, name, before, after in self.moved if before is not None and after is None]
+        new = [(n, name) for n, name, before, after in self.moved if before is None and after is not None]
+        boxes = [(n, name, *after) for n, name, _, after in self.moved if after is not None]
+        bulk.with_values(
+            connection, "DELETE FROM box WHERE id IN (SELECT p.id FROM", had, f"{_THEIR_PLACES})", bulk.LARGEST_CHOICE
+        )
+        bulk.delete(connection, "place", ("n", "name"), gone)
+        bulk.insert(connection, "place (n, name)", new)
+        bulk.with_values(
+            connection,
+            "INSERT INTO box (id, west, east, south, north)"
+            " SELECT p.id, v.column3, v.column5, v.column4, v.column6 FROM",
+            boxes,
+            _THEIR_PLACES,
+        )
 
 
 def read_entities(connection: sqlite3.Connection, ids: Iterable[str]) -> dict[str, Kept]:
-    """Those of the entities that are there."""
+    """Those of the entities that are there. Many are read as one text, a line each: that is one step of SQLite."""
     found: dict[str, Kept] = {}
-    for entity_id in ids:
-        row = connection.execute("SELECT n, version, body FROM entity WHERE id = ?", (entity_id,)).fetchone()
-        if row is not None:
-            found[entity_id] = Kept(row[0], StoredEntity(orjson.loads(row[2]), row[1]))
+    texts = bulk.with_values(
+        connection,
+        "SELECT group_concat(e.n || ' ' || e.version || ' ' || CAST(e.body AS TEXT), char(10)) FROM",
+        [(entity_id,) for entity_id in ids],
+        "AS v CROSS JOIN entity e ON e.id = v.column1",
+        READ_AT_ONCE,
+    )
+    for text in texts:
+        for line in text.split("\n"):
+            n, version, body = line.split(" ", 2)
+            entity: Entity = orjson.loads(body)
+            found[entity["id"]] = Kept(int(n), StoredEntity(entity, int(version)))
     return found
 
 
@@ -102,7 +134,7 @@ def write_entities(
         if now is None:
             if before is not None:
                 deleted.append((before.n,))
-                _index(connection, names, before.n, before.stored.entity, None, None, rows)
+                _index(names, before.n, before.stored.entity, None, None, rows)
             kept[entity_id] = None
             continue
         body = orjson.dumps(now.entity)
@@ -110,23 +142,21 @@ def write_entities(
             last += 1
             number = last
             inserted.append((number, entity_id, now.version, body))
-            _index(connection, names, number, None, now.entity, None, rows)
+            _index_new(names, number, now.entity, rows)
         else:
             number = before.n
-            updated.append((now.version, body, number))
-            _index(connection, names, number, before.stored.entity, now.entity, change.touched, rows)
+            updated.append((number, entity_id, now.version, body))
+            _index(names, number, before.stored.entity, now.entity, change.touched, rows)
         kept[entity_id] = Kept(number, now)
-    if deleted:
-        connection.executemany("DELETE FROM entity WHERE n = ?", deleted)
-    if inserted:
-        connection.executemany("INSERT INTO entity (n, id, version, body) VALUES (?, ?, ?, ?)", inserted)
-    if updated:
-        connection.executemany("UPDATE entity SET version = ?, body = ? WHERE n = ?", updated)
-    for table, removed in rows.removed.items():
-        connection.executemany(_REMOVE[table], removed)
-    for table, added in rows.added.items():
-        connection.executemany(_ADD[table], added)
-    rows.census.write(connection, names)
+    bulk.delete(connection, "entity", ("n",), deleted)
+    bulk.insert(connection, "entity (n, id, version, body)", inserted)
+    bulk.insert(
+        connection,
+        "entity (n, id, version, body)",
+        updated,
+        "ON CONFLICT (n) DO UPDATE SET version = excluded.version, body = excluded.body",
+    )
+    rows.write(connection, names)
     return kept
 
 
@@ -151,66 +181,60 @@ def _folded(writes: list[EntityWrite], current: dict[str, Kept | None]) -> dict[
     return changes
 
 
+def _index_new(names: Names, n: int, entity: Entity, rows: _Rows) -> None:
+    """Collect the index rows of an entity that was not there: what `_index` gives without a state before."""
+    number, added = names.number, rows.added
+    added["entity_type"] += [(number(text), n) for text in types_of(entity)]
+    if "scope" in entity:
+        added["entity_scope"] += [(text, n) for text in scopes_of(entity)]
+    added["moment"] += [(kind, at, n) for kind, at in moment_rows(None, entity, None)[1]]
+    rows.census.change(None, entity)
+    attributes, values = added["attribute"], added["value"]
+    for attribute in entity["attrs"]:
+        name = number(attribute)
+        attributes.append((name, n))
+        for kind, key in value_rows(entity, attribute):
+            values.append((name, kind, key, n))
+        box = box_of(entity, attribute)
+        if box is not None:
+            rows.moved.append((n, name, None, box))
+
+
 def _index(
-    connection: sqlite3.Connection,
-    names: Names,
-    n: int,
-    before: Entity | None,
-    after: Entity | None,
-    touched: frozenset[Iri] | None,
-    rows: _Rows,
+    names: Names, n: int, before: Entity, after: Entity | None, touched: frozenset[Iri] | None, rows: _Rows
 ) -> None:
-    """Collect the index rows that change; places, which seldom move, are written at once."""
-    old = before["attrs"] if before is not None else {}
+    """Collect the index rows that change."""
+    old = before["attrs"]
     new = after["attrs"] if after is not None else {}
+    removed, added = rows.removed, rows.added
     moments_before, moments_after = moment_rows(before, after, touched)
     if moments_before != moments_after:
-        rows.replace(
-            "moment", {(kind, at, n) for kind, at in moments_before}, {(kind, at, n) for kind, at in moments_after}
-        )
+        removed["moment"] += [(kind, at, n) for kind, at in moments_before - moments_after]
+        added["moment"] += [(kind, at, n) for kind, at in moments_after - moments_before]
     if not same_census(before, after, touched):
         rows.census.change(before, after)
-    attributes: Iterable[Iri] = touched if touched is not None else old.keys() | new.keys()
     if touched is None:
-        for table, texts, next_texts in (
-            ("entity_type", types_of(before), types_of(after)),
-            ("entity_scope", scopes_of(before), scopes_of(after)),
-        ):
-            if texts != next_texts:
-                number = names.number if table == "entity_type" else str
-                rows.replace(table, {(number(text), n) for text in texts}, {(number(text), n) for text in next_texts})
-    for attribute in attributes:
+        types, next_types = types_of(before), types_of(after)
+        if types != next_types:
+            removed["entity_type"] += [(names.number(text), n) for text in types - next_types]
+            added["entity_type"] += [(names.number(text), n) for text in next_types - types]
+        scopes, next_scopes = scopes_of(before), scopes_of(after)
+        if scopes != next_scopes:
+            removed["entity_scope"] += [(text, n) for text in scopes - next_scopes]
+            added["entity_scope"] += [(text, n) for text in next_scopes - scopes]
+    for attribute in touched if touched is not None else old.keys() | new.keys():
         was, now = old.get(attribute), new.get(attribute)
-        if was is now or not (was or now):
+        if was is now or not (was or now) or (was and now and same_rows(was, now)):
             continue
         name = names.number(attribute)
-        if not was or not now:
-            rows.replace("attribute", {(name, n)} if was else set(), {(name, n)} if now else set())
+        if not was:
+            added["attribute"].append((name, n))
+        elif not now:
+            removed["attribute"].append((name, n))
         values_before, values_after = value_rows(before, attribute), value_rows(after, attribute)
         if values_before != values_after:
-            rows.replace(
-                "value",
-                {(name, kind, key, n) for kind, key in values_before},
-                {(name, kind, key, n) for kind, key in values_after},
-            )
+            removed["value"] += [(name, kind, key, n) for kind, key in values_before - values_after]
+            added["value"] += [(name, kind, key, n) for kind, key in values_after - values_before]
         box_before, box_after = box_of(before, attribute), box_of(after, attribute)
         if box_before != box_after:
-            _move(connection, n, name, box_after)
-
-
-def _move(connection: sqlite3.Connection, n: int, name: int, box: tuple[float, float, float, float] | None) -> None:
-    found = connection.execute("SELECT id FROM place WHERE n = ? AND name = ?", (n, name)).fetchone()
-    if found is not None:
-        connection.execute("DELETE FROM box WHERE id = ?", found)
-        if box is None:
-            connection.execute("DELETE FROM place WHERE id = ?", found)
-    if box is None:
-        return
-    if found is not None:
-        (place,) = found
-    else:
-        place = connection.execute("INSERT INTO place (n, name) VALUES (?, ?)", (n, name)).lastrowid
-    west, south, east, north = box
-    connection.execute(
-        "INSERT INTO box (id, west, east, south, north) VALUES (?, ?, ?, ?, ?)", (place, west, east, south, north)
-    )
+            rows.moved.append((n, name, box_before, box_after))

@@ -13,6 +13,7 @@ import orjson
 from broker.clock import Micros
 from broker.ngsild.model import Iri
 from broker.stores.base import HistoryRow
+from broker.stores.sqlite import bulk
 from broker.stores.sqlite.names import Names, number_of
 
 LATEST: Micros = (1 << 63) - 1
@@ -20,10 +21,11 @@ LATEST: Micros = (1 << 63) - 1
 
 def write_history(connection: sqlite3.Connection, names: Names, rows: list[HistoryRow]) -> None:
     """Append rows."""
-    number, or_none, dumps = names.number, names.number_or_none, orjson.dumps
-    connection.executemany(
-        "INSERT INTO history (entity, name, observed_at, version, recorded_at, dataset, uplink, device, binding, instance)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    names.learn([row.entity_id for row in rows])
+    number, dumps = names.number, orjson.dumps
+    bulk.insert(
+        connection,
+        "history (entity, name, observed_at, version, recorded_at, dataset, uplink, device, binding, instance)",
         [
             (
                 number(row.entity_id),
@@ -31,10 +33,10 @@ def write_history(connection: sqlite3.Connection, names: Names, rows: list[Histo
                 row.observed_at,
                 row.version,
                 row.recorded_at,
-                or_none(row.dataset_id),
+                number(row.dataset_id) if row.dataset_id else None,
                 row.uplink_id,
-                or_none(row.device_id),
-                or_none(row.binding_id),
+                number(row.device_id) if row.device_id else None,
+                number(row.binding_id) if row.binding_id else None,
                 None if row.instance is None else dumps(row.instance),
             )
             for row in rows
