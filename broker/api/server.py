@@ -10,7 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api import health, uplinks
 from broker.api.management import devices, received, sensors, tenants
-from broker.api.ngsild import attributes, batch, contexts, discovery, entities, info, provision, subscriptions
+from broker.api.ngsild import attributes, batch, contexts, discovery, entities, info, provision, purge, subscriptions
 from broker.api.route import Route
 from broker.api.routing import with_routes
 from broker.api.services import Services
@@ -31,6 +31,7 @@ def all_routes(services: Services) -> list[Route]:
     return [
         *entities.routes(services),
         *provision.routes(services),
+        *purge.routes(services),
         *attributes.routes(services),
         *batch.routes(services),
         *subscriptions.routes(services),
