@@ -7,32 +7,39 @@ from typing import Any
 from aiohttp import web
 
 from broker.api.negotiation import GEO_JSON, JSON
+from broker.api.preference import APPLIED, applied, preferred_version, prefers_plain
 from broker.jsonio import dumps
 from broker.jsonld.context import Context
 from broker.jsonld.link import format_context_link
 
 
 def answer(
-    request: web.Request, body: Any, context: Context, media_type: str, *, url: str | None = None
+    request: web.Request,
+    body: Any,
+    context: Context,
+    media_type: str,
+    *,
+    url: str | None = None,
+    altered: bool = False,
 ) -> web.Response:
     """200 with `body`, an object or a list of them, as `media_type`; its names are compacted by `context`.
 
     `url` names the context in a Link header where it takes more than one to say it (`broker.api.context.shared_url`).
+    `altered`: the body was made to conform to the version of NGSI-LD that is preferred; 203.
     """
-    if media_type == JSON or (media_type == GEO_JSON and _prefers_plain(request)):
-        headers = {"Content-Type": media_type}
+    status = 203 if altered else 200
+    headers = {"Content-Type": media_type}
+    if media_type != GEO_JSON:
+        version = preferred_version(request)
+        if version is not None:
+            headers[APPLIED] = applied(version)
+    if media_type == JSON or (media_type == GEO_JSON and prefers_plain(request)):
         url = context.url or url
         if url is not None:
             headers["Link"] = format_context_link(url)
-        return web.Response(body=dumps(body), headers=headers)
+        return web.Response(status=status, body=dumps(body), headers=headers)
     if isinstance(body, list):
         body = [{**item, "@context": context.value} for item in body]
     else:
         body = {**body, "@context": context.value}
-    return web.Response(body=dumps(body), headers={"Content-Type": media_type})
-
-
-def _prefers_plain(request: web.Request) -> bool:
-    """Whether GeoJSON is wanted without '@context' (Prefer: body=json; RFC 7240)."""
-    preferences = ",".join(request.headers.getall("Prefer", ())).split(",")
-    return any(preference.replace(" ", "").lower() == "body=json" for preference in preferences)
+    return web.Response(status=status, body=dumps(body), headers=headers)

@@ -239,3 +239,40 @@ async def test_a_body_that_is_not_packed_as_it_says_is_refused(api: Api) -> None
     for coding in ("br", "gzip, gzip", "zstd"):
         answer = await api.ask("POST", "/entities", b"{}", Content_Encoding=coding)
         assert (answer.status, answer.body) == (415, b"")
+
+
+# --- earlier versions (4.3.6.8, 6.3.6) --------------------------------------------------------------------------------
+
+NEWER = {"id": "urn:x:1", "type": "Room", "kind": {"type": "VocabProperty", "vocab": "Cellar"}}
+OLDER = {"id": "urn:x:1", "type": "Room", "kind": {"type": "Property", "value": "Cellar"}}
+
+
+@pytest.mark.parametrize(
+    ("preferred", "applied", "status"),
+    [
+        ("ngsi-ld=1.5", "ngsi-ld=1.5", 203),
+        ("NGSI-LD=1.5", "ngsi-ld=1.5", 203),
+        ('respond-async, ngsi-ld="1.7";q=0.1', "ngsi-ld=1.7", 203),
+        ("ngsi-ld=1.8", "ngsi-ld=1.8", 200),
+        ("ngsi-ld=2.0", "ngsi-ld=1.9", 200),
+        ("ngsi-ld=new", None, 200),
+        ("respond-async", None, 200),
+    ],
+)
+async def test_an_earlier_version_can_be_preferred(api: Api, preferred: str, applied: str | None, status: int) -> None:
+    await api.ask("POST", "/entities", NEWER, status=201)
+    expected = OLDER if status == 203 else NEWER
+    one = await api.ask("GET", "/entities/urn:x:1", status=status, Prefer=preferred)
+    assert one.json() == expected
+    many = await api.ask("GET", "/entities?type=Room", status=status, Prefer=preferred, Accept=LD)
+    assert many.json() == [{**expected, "@context": CORE_URL}]
+    types = await api.ask("GET", "/types", status=200, Prefer=preferred)
+    for answer in (one, many, types):
+        assert answer.headers.get("Preference-Applied") == applied
+
+
+async def test_what_is_the_same_in_an_earlier_version_is_not_altered(api: Api) -> None:
+    await api.ask("POST", "/entities", NEWER, status=201)
+    await api.ask("GET", "/entities/urn:x:1?pick=id,type", status=200, Prefer="ngsi-ld=1.3")
+    answer = await api.ask("GET", "/entities/urn:x:1", status=200, Prefer="ngsi-ld=1.3", Accept="application/geo+json")
+    assert "Preference-Applied" not in answer.headers

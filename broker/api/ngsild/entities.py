@@ -15,6 +15,7 @@ from broker.api.ids import entity_id
 from broker.api.negotiation import ENTITIES, GEO_JSON, negotiate
 from broker.api.paging import COUNT_HEADER, page_links
 from broker.api.parameters import parameters
+from broker.api.preference import as_preferred
 from broker.api.route import Route
 from broker.api.services import Services
 from broker.api.tenant import tenant_of
@@ -72,7 +73,10 @@ def routes(services: Services) -> list[Route]:
             more=len(page.entities) > asked.limit,
             media_type=media_type,
         )
-        response = answer(request, _rendered(entities, names, form, geometry, media_type), names, media_type)
+        body, altered = rendered(request, entities, names, form, geometry, media_type)
+        if media_type == GEO_JSON:
+            body = render_features(body)
+        response = answer(request, body, names, media_type, altered=altered)
         for link in links:
             response.headers.add("Link", link)
         if page.total is not None:
@@ -96,8 +100,8 @@ def routes(services: Services) -> list[Route]:
         check_type(entity, given.get("type"), names, limits)
         if form.attrs is not None and form.attrs.isdisjoint(entity["attrs"]):
             raise ResourceNotFound(f"The entity '{wanted}' has none of the attributes '{given['attrs'][:200]}'.")
-        body = _feature(entity, names, form, geometry) if media_type == GEO_JSON else render_entity(entity, names, form)
-        return tagged(request, answer(request, body, names, media_type), stored.version)
+        (body,), altered = rendered(request, [entity], names, form, geometry, media_type)
+        return tagged(request, answer(request, body, names, media_type, altered=altered), stored.version)
 
     return [
         Route("GET", ALL, query),
@@ -105,10 +109,13 @@ def routes(services: Services) -> list[Route]:
     ]
 
 
-def _rendered(entities: list[Entity], names: Context, form: Form, geometry: Iri, media_type: str) -> Any:
+def rendered(
+    request: web.Request, entities: list[Entity], names: Context, form: Form, geometry: Iri, media_type: str
+) -> tuple[Any, bool]:
+    """Each entity as the request wants it, and whether any was altered to conform to a version that it prefers."""
     if media_type == GEO_JSON:
-        return render_features([_feature(entity, names, form, geometry) for entity in entities])
-    return [render_entity(entity, names, form) for entity in entities]
+        return [_feature(entity, names, form, geometry) for entity in entities], False
+    return as_preferred(request, entities, names, lambda entity: render_entity(entity, names, form))
 
 
 def _feature(entity: Entity, names: Context, form: Form, geometry: Iri) -> dict[str, Any]:
