@@ -42,7 +42,11 @@ def problem_response(error: BrokerError, *, standard: bool = False) -> web.Respo
     """
     if standard and error.status in WITHOUT_BODY:
         return web.Response(status=error.status)
-    response = web.Response(status=error.status, body=dumps(error.problem()), content_type=JSON)
+    body = error.problem()
+    if not error.detail.isascii():
+        # It may quote a header that is no UTF-8, of which aiohttp makes characters that JSON has not.
+        body["detail"] = error.detail.encode("utf-8", "backslashreplace").decode("utf-8")
+    response = web.Response(status=error.status, body=dumps(body), content_type=JSON)
     if isinstance(error, Overloaded):
         response.headers["Retry-After"] = str(error.retry_after)
     elif isinstance(error, Unauthorized):

@@ -1,6 +1,8 @@
 """The layer around every handler, over real HTTP."""
 
+import asyncio
 import gzip
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -50,6 +52,10 @@ async def no_context(request: web.Request) -> web.Response:
     raise LdContextNotAvailable("The @context 'http://nowhere/' cannot be had.")
 
 
+async def quote(request: web.Request) -> web.Response:
+    raise AlreadyExists(f"The header X is '{request.headers['X']}'.")
+
+
 async def wrong_type(request: web.Request) -> web.Response:
     raise UnsupportedMediaType("The content type must be application/json.")
 
@@ -63,6 +69,7 @@ ROUTES = [
     Route("GET", "/things/{thing}", there),
     Route("POST", "/things/{kind}", swallow),
     Route("GET", "/no-context", no_context),
+    Route("GET", "/quote", quote),
     Route("POST", "/wrong-type", wrong_type),
     Route("POST", "/ngsi-ld/v1/wrong-type", wrong_type),
     Route("GET", "/health/live", swallow, public=True),
@@ -171,6 +178,16 @@ async def test_json_that_is_broken_or_too_deep_is_400(client: Client) -> None:
     await problem(await client.post("/echo", data=b"[" * 12 + b"]" * 12, headers=json_type), 400, "InvalidRequest")
     await problem(await client.post("/echo", data=b"[" * 1000, headers=json_type), 400, "InvalidRequest")
     assert (await client.post("/echo", data=b"[" * 8 + b"]" * 8, headers=json_type)).status == 200
+
+
+async def test_an_error_that_quotes_what_is_no_text_is_still_told(client: Client) -> None:
+    assert client.port is not None
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    writer.write(b"GET /quote HTTP/1.1\r\nHost: x\r\nX: \xffr\xc3\xa4v\r\nConnection: close\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 409 ")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["detail"] == "The header X is '\\udcffräv'."
 
 
 async def test_415_has_a_body_except_where_the_standard_wants_none(client: Client) -> None:
