@@ -8,6 +8,7 @@ from aiohttp import web
 
 from broker.api.negotiation import GEO_JSON, JSON
 from broker.api.preference import APPLIED, applied, preferred_version, prefers_plain
+from broker.api.stream import STREAM_ITEMS, Stream, json_array
 from broker.jsonio import dumps
 from broker.jsonld.context import Context
 from broker.jsonld.link import format_context_link
@@ -25,7 +26,7 @@ def answer(
     """200 with `body`, an object or a list of them, as `media_type`; its names are compacted by `context`.
 
     `url` names the context in a Link header where it takes more than one to say it (`broker.api.context.shared_url`).
-    `altered`: the body was made to conform to the version of NGSI-LD that is preferred; 203.
+    A long list is streamed. `altered`: the body was made to conform to the version of NGSI-LD that is preferred; 203.
     """
     status = 203 if altered else 200
     headers = {"Content-Type": media_type}
@@ -37,9 +38,16 @@ def answer(
         url = context.url or url
         if url is not None:
             headers["Link"] = format_context_link(url)
-        return web.Response(status=status, body=dumps(body), headers=headers)
-    if isinstance(body, list):
-        body = [{**item, "@context": context.value} for item in body]
+        whole: bytes | Stream = json_array(body) if isinstance(body, list) and len(body) > STREAM_ITEMS else dumps(body)
+        return web.Response(status=status, body=whole, headers=headers)
+
+    def finish(item: Any) -> Any:
+        return {**item, "@context": context.value}
+
+    if not isinstance(body, list):
+        whole = dumps(finish(body))
+    elif len(body) > STREAM_ITEMS:
+        whole = json_array(body, finish)
     else:
-        body = {**body, "@context": context.value}
-    return web.Response(status=status, body=dumps(body), headers=headers)
+        whole = dumps([finish(item) for item in body])
+    return web.Response(status=status, body=whole, headers=headers)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from collections.abc import AsyncIterator
 from functools import lru_cache
 from typing import Final
 
 from aiohttp import web
 from multidict import CIMultiDict
+
+from broker.api.stream import Stream
 
 LEVEL: Final = 1
 """JSON shrinks to about a sixth at zlib's fastest level; its slowest takes ten times as long to gain another fifth."""
@@ -23,7 +26,7 @@ TAG_END: Final = '-gz"'
 """How the entity tag of a packed representation ends: it is not the same bytes, so it must not be the same tag."""
 
 
-async def compress(request: web.Request, response: web.Response, body: bytes) -> None:
+async def compress(request: web.Request, response: web.Response, body: bytes | Stream) -> None:
     """Pack `body`, which is the response's, if the request takes gzip. The answer varies by that either way."""
     headers = response.headers
     if "Content-Encoding" in headers:
@@ -31,7 +34,10 @@ async def compress(request: web.Request, response: web.Response, body: bytes) ->
     vary_by(headers, "Accept-Encoding")
     if not takes_gzip(",".join(request.headers.getall("Accept-Encoding", ()))):
         return
-    response.body = await asyncio.to_thread(_packed, body) if len(body) >= THREAD_BYTES else _packed(body)
+    if isinstance(body, Stream):
+        response.body = Stream(_packed_pieces(body.pieces))
+    else:
+        response.body = await asyncio.to_thread(_packed, body) if len(body) >= THREAD_BYTES else _packed(body)
     headers["Content-Encoding"] = "gzip"
     tag = headers.get("ETag")
     if tag is not None:
@@ -70,3 +76,14 @@ def _weight(parameters: list[str]) -> float:
 
 def _packed(body: bytes) -> bytes:
     return zlib.compress(body, LEVEL, GZIP_BITS)
+
+
+async def _packed_pieces(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    packing = zlib.compressobj(LEVEL, zlib.DEFLATED, GZIP_BITS)
+    async for piece in pieces:
+        packed = (
+            await asyncio.to_thread(packing.compress, piece) if len(piece) >= THREAD_BYTES else packing.compress(piece)
+        )
+        if packed:
+            yield packed
+    yield packing.flush()

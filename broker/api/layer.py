@@ -20,6 +20,7 @@ from broker import metrics
 from broker.api.compress import compress
 from broker.api.problem import problem_response
 from broker.api.route import Handler, Route
+from broker.api.stream import Stream
 from broker.api.tenant import HEADER as TENANT
 from broker.errors import BrokerError, InternalError, InvalidRequest, Overloaded, PayloadTooLarge
 from broker.logs import TRACE
@@ -97,7 +98,7 @@ def wrapped(
                 headers[TENANT] = tenant
             if compress_bytes and isinstance(response, web.Response):
                 body = response.body
-                if isinstance(body, bytes) and len(body) >= compress_bytes:
+                if isinstance(body, Stream) or (isinstance(body, bytes) and len(body) >= compress_bytes):
                     await compress(request, response, body)
         counter = counters.get(response.status)
         if counter is None:

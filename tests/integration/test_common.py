@@ -276,3 +276,22 @@ async def test_what_is_the_same_in_an_earlier_version_is_not_altered(api: Api) -
     await api.ask("GET", "/entities/urn:x:1?pick=id,type", status=200, Prefer="ngsi-ld=1.3")
     answer = await api.ask("GET", "/entities/urn:x:1", status=200, Prefer="ngsi-ld=1.3", Accept="application/geo+json")
     assert "Preference-Applied" not in answer.headers
+
+
+# --- long lists -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+@pytest.mark.parametrize("count", [200, 201, 450])
+async def test_a_long_list_is_whole_however_it_is_sent(api: Api, coding: str, count: int) -> None:
+    rooms = [{"id": f"urn:ngsi-ld:Room:{n:03d}", "type": "Room"} for n in range(count)]
+    await api.ask("POST", "/entityOperations/create", rooms, status=201)
+    path = f"/entities?type=Room&limit={count}"
+    answer = await api.ask("GET", path, status=200, Accept_Encoding=coding)
+    assert answer.json() == rooms
+    assert answer.headers.get("Content-Encoding", "identity") == coding
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["X-Request-Id"] and answer.headers["Link"] == link(CORE_URL)
+    linked = await api.ask("GET", path, status=200, Accept=LD, Accept_Encoding=coding)
+    assert linked.json() == [{**room, "@context": CORE_URL} for room in rooms]
+    assert (await api.ask("HEAD", path, status=200, Accept_Encoding=coding)).body == b""
