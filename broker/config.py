@@ -86,6 +86,9 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     batch_entities: Annotated[int, _doc("Entities in one batch operation, count.", ge=1)] = 10_000
     query_characters: Annotated[int, _doc("Length of q, characters.", ge=16)] = 8192
     query_terms: Annotated[int, _doc("Terms in one q, count.", ge=1)] = 100
+    query_linked: Annotated[
+        int, _doc("Entities that a condition of q on linked entities may lead to, count.", ge=1, le=10_000)
+    ] = 1000
     query_results: Annotated[int, _doc("Largest `limit` of a query, entities.", ge=1)] = 1000
     pattern_characters: Annotated[int, _doc("Length of a regular expression, characters.", ge=1)] = 512
     geometry_vertices: Annotated[int, _doc("Vertices of a geometry in a query or an entity, count.", ge=4)] = 10_000

@@ -70,7 +70,19 @@ class Or:
     terms: tuple[Q, ...]
 
 
-Q = Comparison | Exists | And | Or
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """`relationship{Type:term}`: an entity that the relationship points to has one of `types` (none: any) and meets `q`.
+
+    Neither the matcher nor a store looks into other entities: `broker.query.linked` turns it into a comparison first.
+    """
+
+    relationship: Iri
+    types: tuple[Iri, ...]
+    q: Q
+
+
+Q = Comparison | Exists | And | Or | Linked
 
 # --- type selection (4.17) --------------------------------------------------------------------------------------------
 

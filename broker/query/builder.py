@@ -8,9 +8,11 @@ from typing import Final
 from broker.config import Limits
 from broker.errors import BadRequestData, TooComplexQuery, TooManyResults
 from broker.ngsild.model import Iri
-from broker.query.ast import And, EntityQuery, GeoQuery, Or, Q, TypeSelection
-from broker.query.geo import parse_geo
+from broker.query.ast import And, EntityQuery, EntitySelector, GeoQuery, Linked, Or, OrderTerm, Q, TypeSelection
+from broker.query.collation import collation
+from broker.query.geo import parse_geo, parse_reference
 from broker.query.literals import is_uri
+from broker.query.order import parse_order
 from broker.query.pattern import check_pattern
 from broker.query.q import parse_q
 from broker.query.scope import parse_scope
@@ -25,20 +27,28 @@ _DEFAULT_INSTANCE: Final = "@none"
 
 
 def entity_query(
-    parameters: Mapping[str, str], expand: Callable[[str], str], limits: Limits, *, narrowed: bool = True
+    parameters: Mapping[str, str],
+    expand: Callable[[str], str],
+    limits: Limits,
+    *,
+    narrowed: bool = True,
+    selectors: tuple[EntitySelector, ...] = (),
+    linked: bool = False,
 ) -> EntityQuery:
     """What `parameters` (decoded, as in a URL) select: id, idPattern, type, attrs, q with expandValues and jsonKeys,
-    georel with geometry, coordinates and geoproperty, scopeQ, datasetId, limit, offset, count, local. Others are left alone.
+    georel with geometry, coordinates and geoproperty, scopeQ, datasetId, orderBy with collation, orderFrom and
+    orderGeometry, limit, offset, count, local. Others are left alone. `selectors` stand beside them (5.2.23), each with
+    a type. `linked`: q may ask for linked entities.
 
     `narrowed`: at least one of type, attrs, q, georel must be there, unless local=true or type=* (5.7.2.4). Raises
     BadRequestData, TooComplexQuery, TooManyResults, each naming the parameter.
     """
     types = _types(parameters, expand, limits)
     attributes = names_of(parameters.get("attrs"), "attrs", limits)
-    q = _q(parameters, expand, limits)
+    q = _q(parameters, expand, limits, linked=linked)
     geo = _geo(parameters, expand, limits)
     local = flag(parameters, "local") or parameters.get("type") == "*"
-    if narrowed and not local and not (types or _narrows(attributes, q) or geo):
+    if narrowed and not local and not selectors and not (types or _narrows(attributes, q) or geo):
         raise BadRequestData(
             "The query is too wide: at least one of 'type', 'attrs', 'q' and 'georel' must be given, or 'local=true'."
         )
@@ -51,11 +61,14 @@ def entity_query(
         ids=_ids(parameters, limits),
         id_pattern=pattern,
         types=types,
+        selectors=selectors,
         attributes=tuple(map(expand, attributes)),
         q=q,
         geo=geo,
         scope=None if scope is None else parse_scope(scope, limits),
         datasets=_datasets(parameters, limits),
+        order=_order(parameters, expand, limits),
+        collation=parameters.get("collation"),
         limit=_limit(parameters, limits, count=count),
         offset=_whole(parameters, "offset", 0),
         count=count,
@@ -89,11 +102,27 @@ def _types(parameters: Mapping[str, str], expand: Callable[[str], str], limits: 
     return None if text is None or text == "*" else parse_types(text, expand, limits)
 
 
-def _q(parameters: Mapping[str, str], expand: Callable[[str], str], limits: Limits) -> Q | None:
+def _order(parameters: Mapping[str, str], expand: Callable[[str], str], limits: Limits) -> tuple[OrderTerm, ...]:
+    """4.23; a point unless `orderGeometry` says otherwise."""
+    if "collation" in parameters:
+        collation(parameters["collation"])
+    if "orderBy" not in parameters:
+        return ()
+    reference = None
+    if "orderFrom" in parameters:
+        reference = parse_reference(parameters.get("orderGeometry", "Point"), parameters["orderFrom"], limits)
+    return parse_order(parameters["orderBy"], reference, expand, limits)
+
+
+def _q(parameters: Mapping[str, str], expand: Callable[[str], str], limits: Limits, *, linked: bool) -> Q | None:
     expanded = names_of(parameters.get("expandValues"), "expandValues", limits)
     kept = names_of(parameters.get("jsonKeys"), "jsonKeys", limits)
     text = parameters.get("q")
-    return None if text is None else parse_q(text, expand, limits, expand_values=frozenset(expanded) - frozenset(kept))
+    return (
+        None
+        if text is None
+        else parse_q(text, expand, limits, expand_values=frozenset(expanded) - frozenset(kept), linked=linked)
+    )
 
 
 def _geo(parameters: Mapping[str, str], expand: Callable[[str], str], limits: Limits) -> GeoQuery | None:
@@ -117,6 +146,8 @@ def _narrows(attributes: tuple[str, ...], q: Q | None) -> bool:
 def _names_attribute(q: Q) -> bool:
     if isinstance(q, And | Or):
         return any(map(_names_attribute, q.terms))
+    if isinstance(q, Linked):
+        return True
     return q.path.attribute not in ENTITY_MEMBERS
 
 

@@ -54,6 +54,17 @@ def parse_geo(
     )
 
 
+def parse_reference(geometry: str, coordinates: str | list[Any], limits: Limits) -> dict[str, Any]:
+    """The geometry that an order by distance measures from (4.23). Raises BadRequestData, TooComplexQuery."""
+    try:
+        reference = {"type": geometry, "coordinates": _parse_coordinates(coordinates)}
+        check_geometry(reference, limits)
+    except BadRequestData as error:
+        detail = error.detail.replace("'coordinates'", "'orderFrom'").replace("'geometry'", "'orderGeometry'")
+        raise BadRequestData(detail) from None
+    return reference
+
+
 def _parse_georel(georel: str) -> tuple[GeoRelation, dict[str, float]]:
     relation, *modifiers = georel.split(";")
     if relation not in _RELATIONS:

@@ -38,6 +38,7 @@ Kinds (`values.comparable`)
 Others
     | ids              | the entity's id is one of them                                                                 |
     | id_pattern       | is found in the id (not anchored)                                                              |
+    | selectors        | all that any one of them asks for                                                              |
     | types            | HasType: among the entity's types                                                              |
     | attributes       | has at least one of them, with any instance                                                    |
     | datasets         | no condition: which instances are shown (5.7.2.4), which is projection and the caller's        |
@@ -63,9 +64,11 @@ from broker.query.ast import (
     AnyType,
     Comparison,
     EntityQuery,
+    EntitySelector,
     Exists,
     GeoQuery,
     HasType,
+    Linked,
     Or,
     Q,
     ScopeIs,
@@ -93,6 +96,8 @@ def compile_query(query: EntityQuery) -> Matcher:
         tests.append(lambda entity: entity["id"] in wanted)
     if query.types is not None:
         tests.append(_compile_types(query.types))
+    if query.selectors:
+        tests.append(_any([compile_query(selected(each)) for each in query.selectors]))
     if query.attributes:
         tests.append(_compile_attributes(query.attributes))
     if query.scope is not None:
@@ -105,6 +110,11 @@ def compile_query(query: EntityQuery) -> Matcher:
     if query.geo is not None:
         tests.append(compile_geo(query.geo))
     return _all(tests)
+
+
+def selected(selector: EntitySelector) -> EntityQuery:
+    """A selector as a query of its own."""
+    return EntityQuery(ids=selector.ids, id_pattern=selector.id_pattern, types=selector.types)
 
 
 def id_matches(query: EntityQuery, entity: Entity) -> bool:
@@ -148,6 +158,8 @@ def compile_q(q: Q) -> Matcher:
             return _all([compile_q(term) for term in terms])
         case Or(terms):
             return _any([compile_q(term) for term in terms])
+        case Linked():
+            raise TypeError("what is asked of linked entities is looked up before (broker.query.linked)")
 
 
 def _compile_types(selection: TypeSelection) -> Matcher:

@@ -35,6 +35,7 @@ from broker.query.ast import (
     Exists,
     GeoQuery,
     HasType,
+    Linked,
     Or,
     Path,
     Q,
@@ -45,6 +46,7 @@ from broker.query.ast import (
     TypeSelection,
 )
 from broker.query.geometry import bounds, box_around
+from broker.query.match import selected
 from broker.query.mongo_fields import cell_names, scope_name, value_key, value_name
 from broker.query.targets import ENTITY_MEMBERS
 from broker.query.values import comparable
@@ -78,6 +80,8 @@ def compile_query(query: EntityQuery) -> Selection:
         parts.append(_id_pattern(query.id_pattern))
     if query.types is not None:
         parts.append(_types(query.types))
+    if query.selectors:
+        parts.append(_any(compile_query(selected(each)) for each in query.selectors))
     if query.attributes:
         parts.append(Selection({"names": {"$in": list(query.attributes)}}, True))
     if query.q is not None:
@@ -107,7 +111,9 @@ def _all(parts: Iterable[Selection]) -> Selection:
 
 
 def _any(parts: Iterable[Selection]) -> Selection:
-    parts = list(parts)
+    parts = [part for part in parts if part is not NOTHING]
+    if not parts:
+        return NOTHING
     exact = all(part.exact for part in parts)
     if any(not part.filter for part in parts):
         return Selection({}, exact)
@@ -177,6 +183,8 @@ def _q(q: Q) -> Selection:
             return _all(map(_q, terms))
         case Or(terms):
             return _any(map(_q, terms))
+        case Linked():
+            raise TypeError("what is asked of linked entities is looked up before (broker.query.linked)")
 
 
 _MOMENTS = {"createdAt": "since", "expiresAt": "ends"}

@@ -7,7 +7,8 @@
               / Path ("==" / "!=") Item *("," Item)  ; any of the values; none of them
               / Path (">" / ">=" / "<" / "<=") Comparable
               / Path ("~=" / "!~=") Pattern
-    Path      = Name *("." Name) [ "[" Member *("." Member) "]" ]
+    Path      = *(Name "{" [ Type *("," Type) ":" ]) Names *("}")   ; as many "}" as "{"
+    Names     = Name *("." Name) [ "[" Member *("." Member) "]" ]
     Item      = Value / Comparable ".." Comparable
     Value     = Comparable / "true" / "false" / URI
     Comparable= Number / String / DateTime / Date / Time
@@ -19,7 +20,7 @@
 
 A URI ends at the next ';', '|', ',' or unpaired ')': one that has these inside must stand in quotes. The entity's own
 createdAt, modifiedAt and expiresAt stand alone and unexpanded, as do the instance members that end a path.
-`a{b}` (linked entities) needs linked entity retrieval (4.5.23) and is refused without it.
+`a{b}` speaks of the entities that the relationship a points to; only who can look them up (`linked`) is given it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ import orjson
 
 from broker.config import Limits
 from broker.errors import BadRequestData, TooComplexQuery
-from broker.query.ast import And, Comparison, Exists, Operator, Or, Path, Q, Range, Scalar
+from broker.ngsild.model import Iri
+from broker.query.ast import And, Comparison, Exists, Linked, Operator, Or, Path, Q, Range, Scalar
 from broker.query.literals import comparable_literal, literal
 from broker.query.pattern import check_pattern
 from broker.query.targets import ENTITY_MEMBERS, INSTANCE_MEMBERS
@@ -41,14 +43,26 @@ from broker.query.values import comparable
 DEEPEST: Final = 32
 """Parentheses within each other, levels: more than any person writes, far less than Python's stack."""
 
+DEEPEST_LINK: Final = 8
+"""Relationships followed one after the other."""
+
 _NAME = re.compile(r"[^\W\d_][\w:-]*")
+_LINK = re.compile(r"([^\W\d_][\w:-]*)\{")
+_TYPES = re.compile(r"([^\W\d_]\w*(?:,[^\W\d_]\w*)*):")
 _MEMBERS = re.compile(r"\[([^\[\]]*)\]")
 _OPERATOR = re.compile(r"==|!=|>=|<=|!~=|~=|>|<")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _QUOTE = re.compile(r'\\(.)|"', re.DOTALL)
 
 
-def parse_q(text: str, expand: Callable[[str], str], limits: Limits, *, expand_values: Collection[str] = ()) -> Q:
+def parse_q(
+    text: str,
+    expand: Callable[[str], str],
+    limits: Limits,
+    *,
+    expand_values: Collection[str] = (),
+    linked: bool = False,
+) -> Q:
     """`text` (already URL-decoded) as AST, with names expanded by `expand`.
 
     `expand_values` names attributes, as in `text`, whose values are terms to expand. (jsonKeys needs nothing here: members
@@ -59,7 +73,7 @@ def parse_q(text: str, expand: Callable[[str], str], limits: Limits, *, expand_v
         raise TooComplexQuery(
             f"'q' has {len(text)} characters; the limit (limits.query_characters) is {limits.query_characters}."
         )
-    parser = _Parser(text, expand, limits, frozenset(expand_values))
+    parser = _Parser(text, expand, limits, frozenset(expand_values), linked=linked)
     query = parser.query(0)
     if parser.at < len(text):
         raise parser.expected("an operator, ';', '|' or the end")
@@ -78,13 +92,22 @@ def parse_path(text: str, expand: Callable[[str], str], limits: Limits) -> Path:
 class _Parser:
     """A position in the text; each method reads one production and moves it on."""
 
-    def __init__(self, text: str, expand: Callable[[str], str], limits: Limits, expand_values: frozenset[str]) -> None:
+    def __init__(
+        self,
+        text: str,
+        expand: Callable[[str], str],
+        limits: Limits,
+        expand_values: frozenset[str],
+        *,
+        linked: bool = False,
+    ) -> None:
         self.text = text
         self.at = 0
         self.terms = 0
         self.expand = expand
         self.limits = limits
         self.expand_values = expand_values
+        self.linked = linked
 
     def expected(self, what: str, at: int | None = None) -> BadRequestData:
         where = self.at if at is None else at
@@ -124,7 +147,36 @@ class _Parser:
         self.terms += 1
         if self.terms > self.limits.query_terms:
             raise TooComplexQuery(f"'q' has more than {self.limits.query_terms} terms (limits.query_terms).")
+        links = self.links()
         name, path = self.path()
+        for _ in links:
+            if not self.take("}"):
+                raise self.expected("'}'")
+        term = self.tested(name, path)
+        for relationship, types in reversed(links):
+            term = Linked(relationship, types, term)
+        return term
+
+    def links(self) -> list[tuple[Iri, tuple[Iri, ...]]]:
+        """The relationships that lead to the entity that the term is about, each with the types that it may have."""
+        found: list[tuple[Iri, tuple[Iri, ...]]] = []
+        while (link := _LINK.match(self.text, self.at)) is not None:
+            if not self.linked:
+                raise BadRequestData(
+                    f"'q' asks for attributes of linked entities at position {self.at + 1}, which is not possible here."
+                )
+            if len(found) == DEEPEST_LINK:
+                raise TooComplexQuery(f"'q' follows more than {DEEPEST_LINK} relationships at position {self.at + 1}.")
+            self.at = link.end()
+            hint = _TYPES.match(self.text, self.at)
+            if hint is not None:
+                self.at = hint.end()
+            types = tuple(map(self.expand, hint[1].split(","))) if hint is not None else ()
+            found.append((self.expand(link[1]), types))
+        return found
+
+    def tested(self, name: str, path: Path) -> Q:
+        """What is asked of a path: that it is there, or a comparison."""
         found = _OPERATOR.match(self.text, self.at)
         if found is None:
             return Exists(path)
@@ -154,10 +206,7 @@ class _Parser:
                 raise self.expected("a path in brackets as in address[city]")
             self.at = found.end()
         if self.text.startswith("{", self.at):
-            raise BadRequestData(
-                f"'q' asks for attributes of linked entities at position {self.at + 1}, "
-                "which needs linked entity retrieval ('join'); this request has none."
-            )
+            raise self.expected("the name of a relationship alone before '{'")
         first, last = names[0], names[-1]
         if len(names) == 1:
             own = first in ENTITY_MEMBERS and not members

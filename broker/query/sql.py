@@ -23,6 +23,7 @@ from broker.query.ast import (
     Exists,
     GeoQuery,
     HasType,
+    Linked,
     Or,
     Path,
     Q,
@@ -33,6 +34,7 @@ from broker.query.ast import (
     TypeSelection,
 )
 from broker.query.geometry import bounds, box_around
+from broker.query.match import selected
 from broker.query.targets import ENTITY_MEMBERS
 from broker.query.values import Comparable, comparable
 
@@ -152,6 +154,8 @@ def conditions(query: EntityQuery, names: Names) -> list[Condition]:
         made.append(EVERYTHING)
     if query.types is not None:
         made += _flat(_types(query.types, names))
+    if query.selectors:
+        made.append(any_of(all_of(conditions(selected(each), names)) for each in query.selectors))
     if query.attributes:
         made.append(any_of(_present(name, names) for name in query.attributes))
     if query.scope is not None:
@@ -171,7 +175,7 @@ def _flat(condition: Condition | tuple[Condition, ...]) -> tuple[Condition, ...]
 def all_of(parts: Iterable[Condition]) -> Condition:
     """All hold."""
     kept = list(parts)
-    if sum(part.parts for part in kept) > MOST_PARTS:
+    if not kept or sum(part.parts for part in kept) > MOST_PARTS:
         return EVERYTHING
     return _joined(kept, " AND ")
 
@@ -251,6 +255,8 @@ def _q(q: Q, names: Names) -> Condition:
             return all_of(_q(term, names) for term in terms)
         case Or(terms):
             return any_of(_q(term, names) for term in terms)
+        case Linked():
+            raise TypeError("what is asked of linked entities is looked up before (broker.query.linked)")
         case Exists(path):
             return _reached(path, names)
         case Comparison(path, operator, values):

@@ -101,7 +101,7 @@ def test_an_integer_no_store_can_keep_is_compared_as_a_double() -> None:
         ("1a", "an attribute name (a letter, then letters, numbers and '_') at position 1"),
         ("a~=", "a regular expression at position 4"),
         ("a~=(", "The regular expression '(' in 'q' is not valid"),
-        ("a{b}==1", "linked entities at position 2"),
+        ("a{b}==1", "linked entities at position 1"),
         (" a", "at position 1, got ' a'"),
     ],
 )

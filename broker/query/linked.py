@@ -1,0 +1,59 @@
+"""Conditions on linked entities (`a{b}==1`; ETSI GS CIM 009 v1.9.1, 4.9), looked up before a store is asked.
+
+Which entities meet what stands between the braces is a query of its own; the relationship then must point to one of
+those. The two are asked one after the other: an entity that changes between them is as it was when it was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from broker.clock import Micros
+from broker.errors import TooComplexQuery
+from broker.ngsild.model import Iri
+from broker.query.ast import And, AnyType, Comparison, EntityQuery, HasType, Linked, Or, Path, Q, TypeSelection
+
+Find = Callable[[EntityQuery], Awaitable[list[str]]]
+"""The ids of the entities that a query selects, as many as its limit."""
+
+
+async def without_links(query: EntityQuery, find: Find, most: int) -> EntityQuery:
+    """`query` with conditions on linked entities as conditions on relationships.
+
+    Raises TooComplexQuery when more than `most` entities meet one of them.
+    """
+    if query.q is None or not _has_links(query.q):
+        return query
+    return replace(query, q=await _resolved(query.q, find, most, query.now))
+
+
+def _has_links(q: Q) -> bool:
+    if isinstance(q, And | Or):
+        return any(map(_has_links, q.terms))
+    return isinstance(q, Linked)
+
+
+async def _resolved(q: Q, find: Find, most: int, now: Micros | None) -> Q:
+    match q:
+        case And(terms):
+            return And(tuple([await _resolved(term, find, most, now) for term in terms]))
+        case Or(terms):
+            return Or(tuple([await _resolved(term, find, most, now) for term in terms]))
+        case Linked(relationship, types, inner):
+            condition = await _resolved(inner, find, most, now)
+            ids = await find(EntityQuery(types=_any_of(types), q=condition, limit=most + 1, now=now))
+            if len(ids) > most:
+                raise TooComplexQuery(
+                    f"'q' asks for linked entities of which more than {most} (limits.query_linked) meet the condition; "
+                    "narrow it, for example by a type."
+                )
+            return Comparison(Path(relationship), "==", tuple(ids)) if ids else Or(())
+        case _:
+            return q
+
+
+def _any_of(types: tuple[Iri, ...]) -> TypeSelection | None:
+    if not types:
+        return None
+    return HasType(types[0]) if len(types) == 1 else AnyType(tuple(map(HasType, types)))
