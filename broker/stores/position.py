@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error
+from hashlib import blake2b
 from typing import Any, Final
 
 import orjson
@@ -49,4 +50,6 @@ def read_position(query: EntityQuery, kinds: tuple[tuple[type, ...], ...]) -> Po
 
 
 def _order(query: EntityQuery) -> str:
-    return ""
+    if not query.order:
+        return ""
+    return blake2b(repr((query.order, query.collation)).encode(), digest_size=6).hexdigest()

@@ -122,6 +122,7 @@ async def _create_collections(database: AsyncDatabase[Document]) -> None:
 
 INDEXES_2: Final[list[IndexModel]] = [
     IndexModel([("since", 1), ("created", 1), ("_id", 1)], name="since"),
+    IndexModel([("since", -1), ("created", 1), ("_id", 1)], name="newest"),
     IndexModel([("ends", 1)], name="ends", sparse=True),
     IndexModel([("expires", 1)], name="expires", sparse=True),
 ]

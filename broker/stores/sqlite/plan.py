@@ -50,8 +50,6 @@ class Candidates:
     exact: bool
     """Every candidate is selected: the matcher has nothing to do."""
     number: str
-    ordered: bool
-    """They come in order of their numbers because an index has them so."""
 
     def bodies(self, after: int) -> tuple[str, tuple[Any, ...]]:
         """The statement that gives numbers and bodies of those behind a number, in order, and its parameters."""
@@ -109,13 +107,32 @@ class Search:
         row = self._connection.execute(statement, (number,)).fetchone()
         return 0 if row is None else int(row[0])
 
+    def by(self, table: str, condition: str, params: tuple[Any, ...], order: str) -> Candidates:
+        """All that may match of those that a table's rows (as o) have, in the order of its index."""
+        where, tested, exact = self._tests(None, whole=False)
+        source = f"FROM {table} o CROSS JOIN entity e ON e.n = o.n WHERE {' AND '.join([condition, *where])}"
+        return Candidates(source, (*params, *tested), exact, order)
+
     def _led(self, lead: int | None, *, whole: bool) -> Candidates:
+        where, params, exact = self._tests(lead, whole=whole)
+        source, number = "FROM entity e", "e.n"
+        if lead is not None:
+            led = self.parts[lead]
+            exact = exact and led.exact
+            if led.ordered:
+                source, number = f"FROM ({led.numbers()}) d CROSS JOIN entity e ON e.n = d.n", "d.n"
+            else:
+                where.insert(0, f"e.n IN ({led.numbers()})")
+            params = [*led.select_params, *params]
+        return Candidates(f"{source} WHERE {' AND '.join(where) or '1'}", tuple(params), exact, number)
+
+    def _tests(self, lead: int | None, *, whole: bool) -> tuple[list[str], list[Any], bool]:
+        """What SQL tests beside the lead, and whether that is all there is to test."""
         exact = True
         where: list[str] = []
         params: list[Any] = []
         for at, part in enumerate(self.parts):
             if at == lead:
-                exact = exact and part.exact
                 continue
             kept = part
             if not (whole or part.probes or self._sizes.get(at, FEW) < FEW):
@@ -127,16 +144,7 @@ class Search:
             if kept.sql != "1":
                 where.append(kept.sql)
                 params += kept.params
-        number, ordered = "e.n", lead is None
-        source = "FROM entity e"
-        if lead is not None:
-            led = self.parts[lead]
-            if led.ordered:
-                source, number, ordered = f"FROM ({led.numbers()}) d CROSS JOIN entity e ON e.n = d.n", "d.n", True
-            else:
-                where.insert(0, f"e.n IN ({led.numbers()})")
-            params = [*led.select_params, *params]
-        return Candidates(f"{source} WHERE {' AND '.join(where) or '1'}", tuple(params), exact, number, ordered)
+        return where, params, exact
 
     def _size(self, condition: Condition, most: int) -> int:
         """How many rows, counted no further than `most`."""

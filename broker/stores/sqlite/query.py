@@ -12,13 +12,19 @@ from broker.query.ast import EntityQuery
 from broker.query.match import compile_query
 from broker.stores.base import Page
 from broker.stores.position import read_position, write_position
+from broker.stores.sqlite.order import run_ordered
 from broker.stores.sqlite.plan import WALKED, Candidates, Search
 
 Matcher = Callable[[Entity], bool]
 
 
 def run_query(connection: sqlite3.Connection, query: EntityQuery) -> Page:
-    """The page that `query` asks for, in order of creation."""
+    """The page that `query` asks for."""
+    return run_ordered(connection, query) if query.order else _run_created(connection, query)
+
+
+def _run_created(connection: sqlite3.Connection, query: EntityQuery) -> Page:
+    """The page in order of creation."""
     position = read_position(query, ((int,),))
     search = Search(connection, query)
     few = search.few()

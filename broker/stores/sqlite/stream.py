@@ -9,10 +9,14 @@ from pathlib import Path
 from threading import Lock
 from typing import Final
 
-from broker.errors import StoreUnavailable
+from broker.errors import StoreUnavailable, TooManyResults
 from broker.ngsild.model import Entity
 from broker.query.ast import EntityQuery
+from broker.stores.base import MOST_SORTED
 from broker.stores.sqlite.connection import open_reader
+from broker.stores.sqlite.order import Found, read_bodies, sort
+from broker.stores.sqlite.ordered import index_order
+from broker.stores.sqlite.plan import Search
 from broker.stores.sqlite.query import run_query
 
 BATCH: Final = 500
@@ -32,6 +36,7 @@ class Snapshots:
         self._since = 0.0
         self._after: str | None = None
         self._ended = False
+        self._found: Found | None = None
 
     def batch(self, query: EntityQuery) -> list[Entity]:
         """The next entities; none at the end."""
@@ -39,11 +44,26 @@ class Snapshots:
             if self._ended:
                 return []
             try:
+                if query.order and self._after is None and index_order(self._view(), query) is None:
+                    return self._sorted(self._view(), query)
                 page = run_query(self._view(), replace(query, limit=BATCH, offset=0, count=False, after=self._after))
             except sqlite3.Error as error:
                 raise StoreUnavailable("The store cannot be read just now.") from error
             self._after, self._ended = page.next, page.next is None
             return page.entities
+
+    def _sorted(self, connection: sqlite3.Connection, query: EntityQuery) -> list[Entity]:
+        """The next of those that were sorted before the first batch; what was deleted since is passed over."""
+        if self._found is None:
+            self._found, total = sort(connection, query, Search(connection, query), MOST_SORTED)
+            if total > MOST_SORTED:
+                raise TooManyResults(
+                    f"In this order at most {MOST_SORTED} entities can be had at once, got {total}: ask for less, or order "
+                    "by createdAt."
+                )
+        batch, self._found = self._found[:BATCH], self._found[BATCH:]
+        self._ended = not self._found
+        return read_bodies(connection, batch)
 
     def _view(self) -> sqlite3.Connection:
         if self._connection is None:
