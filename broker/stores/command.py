@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from broker.clock import Stamp
 from broker.ngsild.change import EntityChange
@@ -103,7 +103,7 @@ class View:
 
     # --- what the writer does with effects ---
 
-    def absorb(self, effects: Effects[object], stamp: Stamp) -> None:
+    def absorb(self, effects: Effects[Any], stamp: Stamp) -> None:
         """Lay `effects` over the snapshot; several writes of one entity or record become one."""
         for change in effects.changes:
             earlier = self._entities.get(change.entity_id)

@@ -72,6 +72,28 @@ def test_what_json_can_say_is_read_as_it_was_written(value: Any) -> None:
     assert parse_json(body, max_depth=50) == value
 
 
+NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,24})(\.[0-9]{1,24})?([eE][+-]?[0-9]{1,2})?", fullmatch=True)
+
+
+@given(st.lists(st.tuples(NUMBERS, st.booleans()), max_size=4))
+def test_a_long_number_is_refused_exactly_where_it_is_a_number_and_loses_something(
+    parts: list[tuple[str, bool]],
+) -> None:
+    """Digits within texts lose nothing, and a number that a double holds as written loses nothing."""
+
+    def loses(text: str) -> bool:
+        if "." not in text and "e" not in text.lower():
+            return not -(2**63) <= int(text) < 2**64
+        return len(text.lower().partition("e")[0].replace(".", "").lstrip("-0").rstrip("0")) > 17
+
+    body = ("[" + ",".join(f'"{text} , {text}"' if quoted else text for text, quoted in parts) + "]").encode()
+    if any(not quoted and loses(text) for text, quoted in parts):
+        with pytest.raises(InvalidRequest):
+            parse_json(body, max_depth=10)
+    else:
+        assert len(parse_json(body, max_depth=10)) == len(parts)
+
+
 def test_nesting_is_refused_beyond_the_limit_and_taken_at_it() -> None:
     assert parse_json(b"[" * 8 + b"]" * 8, max_depth=8) is not None
     with pytest.raises(InvalidRequest, match="8 levels"):
