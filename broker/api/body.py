@@ -8,6 +8,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from broker.api.layer import too_large
+from broker.api.problem import UnsupportedCoding
 from broker.config import Limits
 from broker.errors import InvalidRequest, UnsupportedMediaType
 from broker.jsonio import parse_json
@@ -22,7 +23,7 @@ async def read_body(request: web.Request, limits: Limits) -> bytes:
     """The whole body. Raises PayloadTooLarge: at once when Content-Length says so, else as soon as it shows.
 
     A body without Content-Length is cut off at the limit by aiohttp (`client_max_size`). One that came packed is
-    unpacked, within the same limit. Raises UnsupportedMediaType for another packing than gzip and deflate.
+    unpacked, within the same limit. Raises UnsupportedCoding for another packing than gzip and deflate.
     """
     length = request.content_length
     if length is not None and length > limits.body_bytes:
@@ -49,7 +50,7 @@ def _unpacked(body: bytes, coding: str, most: int) -> bytes:
     elif coding == "deflate":
         window = _ZLIB if body[:1] and body[0] & 0x0F == zlib.DEFLATED else _NO_HEADER
     else:
-        raise UnsupportedMediaType(f"The header Content-Encoding must be gzip or deflate, got '{coding[:100]}'.")
+        raise UnsupportedCoding(coding)
     unpacking = zlib.decompressobj(window)
     try:
         unpacked = unpacking.decompress(body, most + 1)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from broker.errors import KNUTPUNKT_ERRORS, BrokerError, MethodNotAllowed, Overloaded, ResourceNotFound, Unauthorized
+from broker.errors import (
+    KNUTPUNKT_ERRORS,
+    BrokerError,
+    MethodNotAllowed,
+    Overloaded,
+    ResourceNotFound,
+    Unauthorized,
+    UnsupportedMediaType,
+)
 from broker.jsonio import dumps
 
 JSON = "application/json"
@@ -35,13 +43,25 @@ class NoSuchRoute(ResourceNotFound):
         super().__init__(f"There is nothing at '{path[:200]}'.")
 
 
+class UnsupportedCoding(UnsupportedMediaType):
+    """415 for a body that is packed in a way that we do not unpack; the answer says which there are (RFC 9110, 15.5.16)."""
+
+    accepted = "gzip, deflate"
+
+    def __init__(self, coding: str) -> None:
+        super().__init__(f"The header Content-Encoding must be one of {self.accepted}, got '{coding[:100]}'.")
+
+
 def problem_response(error: BrokerError, *, standard: bool = False) -> web.Response:
     """The answer to a request that failed with `error`. `standard`: on a route of NGSI-LD, to its letter.
 
     The body is JSON under application/json, as 5.5.3 says, not application/problem+json.
     """
     if standard and error.status in WITHOUT_BODY:
-        return web.Response(status=error.status)
+        response = web.Response(status=error.status)
+        if isinstance(error, UnsupportedCoding):
+            response.headers["Accept-Encoding"] = error.accepted
+        return response
     body = error.problem()
     if not error.detail.isascii():
         # It may quote a header that is no UTF-8, of which aiohttp makes characters that JSON has not.
@@ -53,4 +73,6 @@ def problem_response(error: BrokerError, *, standard: bool = False) -> web.Respo
         response.headers["WWW-Authenticate"] = 'Bearer realm="knutpunkt"'
     elif isinstance(error, NotAllowed):
         response.headers["Allow"] = error.allowed
+    elif isinstance(error, UnsupportedCoding):
+        response.headers["Accept-Encoding"] = error.accepted
     return response

@@ -239,6 +239,9 @@ async def test_a_body_that_is_not_packed_as_it_says_is_refused(api: Api) -> None
     for coding in ("br", "gzip, gzip", "zstd"):
         answer = await api.ask("POST", "/entities", b"{}", Content_Encoding=coding)
         assert (answer.status, answer.body) == (415, b"")
+        assert answer.headers["Accept-Encoding"] == "gzip, deflate"
+    managed = await api.ask("POST", "/api/v1/tenants", b"{}", status=415, Content_Encoding="br")
+    assert managed.headers["Accept-Encoding"] == "gzip, deflate"
 
 
 # --- earlier versions (4.3.6.8, 6.3.6) --------------------------------------------------------------------------------
