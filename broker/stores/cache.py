@@ -3,16 +3,8 @@
 Devices, bindings, subscriptions and their like change seldom and are read with every uplink. Every commit that writes
 records of a kind moves that kind's epoch on, so a cache filled at an epoch is right for as long as the epoch stands.
 
-For readers: `await cache.get("device", id)`, `await cache.found("binding", "device:…")`; they trust what is cached, so call
-`in_step(await store.epochs())` as often as staleness matters (with MongoDB, where other processes write).
-
-For the writer, who must not trust but verify:
-
-    snapshot = await cache.load(needs)             # registry needs from memory, the rest and the epochs in one read
-    changes = …                                    # commands applied
-    changes.epochs = cache.relied_on(needs, snapshot)    # the kinds it took from memory, and at which epoch
-    await store.commit(changes)                    # Conflict if another process moved one: load, apply, commit again
-    cache.committed(changes.records)               # what this process wrote itself
+`await cache.get("device", id)` trusts what is cached, so call `in_step(await store.epochs())` as often as staleness
+matters. `await cache.load(needs)` reads the epochs anew and drops what moved.
 
 On SQLite all of it happens in memory. Not for several threads: one event loop owns a cache.
 """
@@ -28,10 +20,8 @@ from broker.stores.base import (
     Needs,
     Record,
     RecordKind,
-    RecordWrite,
     Snapshot,
     TenantStore,
-    changed_kinds,
 )
 
 ENTRIES: Final = 100_000
@@ -58,7 +48,6 @@ class RecordCache:
         self._found: OrderedDict[_Entry, tuple[Record, ...]] = OrderedDict()
         self.epochs: dict[RecordKind, int] = {}
         """The epochs that the cache is in step with."""
-        self._commits = 0
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -70,14 +59,6 @@ class RecordCache:
         self._records.move_to_end(entry)
         return self._records[entry]
 
-    def peek_found(self, kind: RecordKind, key: str) -> tuple[Record, ...] | NotCached:
-        """The records of a kind that carry a key, or NOT_CACHED."""
-        entry = (kind, key)
-        if entry not in self._found:
-            return NOT_CACHED
-        self._found.move_to_end(entry)
-        return self._found[entry]
-
     async def get(self, kind: RecordKind, record_id: str) -> Record | None:
         """One record."""
         known = self.peek(kind, record_id)
@@ -85,31 +66,18 @@ class RecordCache:
             return known
         return (await self.load(Needs(records={(kind, record_id)}))).records.get((kind, record_id))
 
-    async def found(self, kind: RecordKind, key: str) -> tuple[Record, ...]:
-        """The records of a kind that carry a key, in id order."""
-        known = self.peek_found(kind, key)
-        if not isinstance(known, NotCached):
-            return known
-        return (await self.load(Needs(found={(kind, key)}))).found.get((kind, key), ())
-
     async def load(self, needs: Needs) -> Snapshot:
         """What `TenantStore.load` gives, records from memory where it is in step; the store is read once, seldom twice."""
         known, missing = self._answer(needs)
-        commits = self._commits
         snapshot = await self._store.load(missing)
         if self.in_step(snapshot.epochs) & self._kinds(needs):
             # Something moved since it was cached, or while we read: what came from memory may be old.
             missing = needs
             known, snapshot = Snapshot(), await self._store.load(needs)
             self.in_step(snapshot.epochs)
-        if commits == self._commits:  # else it may be from before what this process wrote meanwhile
-            self._keep(missing, snapshot)
+        self._keep(missing, snapshot)
         known.add(snapshot)
         return known
-
-    def relied_on(self, needs: Needs, snapshot: Snapshot) -> dict[RecordKind, int]:
-        """For `ChangeSet.epochs`: the counted kinds that `needs` names, at the epochs of the snapshot it got."""
-        return {kind: snapshot.epochs.get(kind, 0) for kind in self._kinds(needs)}
 
     # --- keeping in step ----------------------------------------------------------------------------------------------
 
@@ -122,13 +90,6 @@ class RecordCache:
         self.epochs = epochs
         return moved
 
-    def committed(self, records: list[RecordWrite], epochs: dict[RecordKind, int] | None = None) -> None:
-        """This process committed `records`: forget their kinds. With the epochs since then, if the caller knows them."""
-        self._commits += 1
-        self._drop(changed_kinds(records))
-        if epochs is not None:
-            self.in_step(epochs)
-
     def _answer(self, needs: Needs) -> tuple[Snapshot, Needs]:
         known = Snapshot()
         missing = Needs(entities=needs.entities, frames=needs.frames)
@@ -139,10 +100,11 @@ class RecordCache:
             elif record is not None:
                 known.records[(kind, record_id)] = record
         for kind, key in needs.found:
-            found = self.peek_found(kind, key)
-            if isinstance(found, NotCached):
+            found = self._found.get((kind, key))
+            if found is None:
                 missing.found.add((kind, key))
             else:
+                self._found.move_to_end((kind, key))
                 known.found[(kind, key)] = found
         return known, missing
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 import broker.stores.sqlite.plan
 import broker.stores.sqlite.query
+from broker.clock import iso
 from broker.ngsild.model import LOCATION, Entity
 from broker.query.ast import (
     AllScopes,
@@ -22,20 +24,25 @@ from broker.query.ast import (
     AnyType,
     Comparison,
     EntityQuery,
+    EntitySelector,
     Exists,
     GeoQuery,
     HasType,
     Operator,
     Or,
+    OrderTerm,
     Path,
     Range,
     ScopeIs,
 )
 from broker.query.match import compile_query
+from broker.query.order import sort_key
 from broker.stores.base import ChangeSet, EntityWrite, TenantStore
 from tests.support.stores import make_store
 
 AT = ["2026-01-01T00:00:00.000Z", "2026-01-01T00:00:00Z", "2026-06-01T12:00:00.5Z", "2026-06-01T12:00:00Z"]
+ENDS = 4_070_908_800_000_000
+"""2099-01-01, microseconds."""
 # Few of everything, so that equal, nearly equal and different values meet often.
 NUMBERS: list[int | float] = [0, 1, 1.0, 2, 2.5, -1, 1e300, 2**53, 2**53 + 1, 2**63 - 1, -(2**63), 2.0**63]
 LONG = ["a" * length + end for length in (127, 128, 129, 511, 512) for end in ("", "b")]
@@ -158,7 +165,9 @@ entities: st.SearchStrategy[Any] = st.builds(
     st.lists(st.sampled_from(TYPES), min_size=1, max_size=2, unique=True),
     st.dictionaries(st.sampled_from(NAMES), instances(1), max_size=3),
     st.none() | places,
-    st.fixed_dictionaries({}, optional={"scope": scopes, "expiresAt": st.just("2099-01-01T00:00:00.000Z")}),
+    st.fixed_dictionaries(
+        {}, optional={"scope": scopes, "expiresAt": st.just(iso(ENDS)), "createdAt": st.sampled_from(AT)}
+    ),
 )
 
 names = st.sampled_from(NAMES)
@@ -206,6 +215,7 @@ scope_queries = st.recursive(
     lambda inner: st.builds(AnyScope, st.tuples(inner, inner)) | st.builds(AllScopes, st.tuples(inner, inner)),
     max_leaves=3,
 )
+members = st.builds(Path, st.sampled_from(["id", "type", "scope", "createdAt", "modifiedAt", "expiresAt"]))
 properties = st.sampled_from([LOCATION, LOCATION, NAMES[0]])
 geos = st.one_of(
     st.builds(
@@ -226,6 +236,15 @@ conditions: dict[str, st.SearchStrategy[Any]] = {
     "q": qs,
     "geo": geos,
     "scope": scope_queries,
+    "selectors": st.lists(
+        st.builds(EntitySelector, types=types)
+        | st.builds(EntitySelector, st.just(("urn:e:1",)), st.none() | st.just("e")),
+        min_size=1,
+        max_size=2,
+    ).map(tuple),
+    "order": st.lists(st.builds(OrderTerm, paths | members, st.booleans()), min_size=1, max_size=2).map(tuple)
+    | st.builds(OrderTerm, st.just(Path(LOCATION)), st.booleans(), points).map(lambda term: (term,)),
+    "now": st.sampled_from([ENDS - 1, ENDS]),
 }
 
 
@@ -274,9 +293,15 @@ async def ask(tenant: TenantStore, made: list[Any], asked: list[EntityQuery]) ->
     try:
         for query in asked:
             test = compile_query(query)
-            expected = [entity for entity in kept if test(entity)]
+            ended = ENDS if query.now == ENDS else None
+            expected = [each for each in kept if test(each) and not (ended and each.get("expiresAt") == iso(ended))]
+            expected.sort(key=sort_key(query.order))
             page = await tenant.query(query)
             note(f"{query}\nexpected {[entity['id'] for entity in expected]}")
+            assert page.more is (len(expected) > query.offset + query.limit)
+            if page.next is not None:
+                rest = await tenant.query(replace(query, after=page.next, limit=1000))
+                assert page.entities + rest.entities == expected[query.offset :]
             assert page.entities == expected[query.offset : query.offset + query.limit]
             if query.count:
                 assert page.total == len(expected)

@@ -87,10 +87,7 @@ class Search:
 
     def whole(self) -> Candidates:
         """All that may match, from the smallest index."""
-        if not self._sizes:
-            return self._led(None, whole=True)
-        sizes = [(self._size(self.parts[at], MANY), self.parts[at].ordered, at) for at in self._sizes]
-        return self._led(min(sizes)[2], whole=True)
+        return self._led(self._smallest(), whole=True)
 
     def count(self) -> int:
         """How many there are, where the conditions are exact: counted on indexes, no entity is read."""
@@ -98,9 +95,18 @@ class Search:
             return self._census(0)
         if len(self.parts) == 1 and self.parts[0].type_number is not None:
             return self._census(self.parts[0].type_number)
-        found = self.whole()
-        (count,) = self._connection.execute(f"SELECT count(*) {found.source}", found.params).fetchone()
-        return int(count)
+        lead = self._smallest()
+        where, params, _ = self._tests(lead, whole=True)
+        entities = "entity"
+        if lead is not None:
+            entities = f"(SELECT DISTINCT n FROM ({self.parts[lead].numbers()}))"  # noqa: S608
+            params = [*self.parts[lead].select_params, *params]
+        statement = f"SELECT count(*) FROM {entities} e WHERE {' AND '.join(where) or '1'}"  # noqa: S608
+        return int(self._connection.execute(statement, params).fetchone()[0])
+
+    def _smallest(self) -> int | None:
+        sizes = [(self._size(self.parts[at], MANY), self.parts[at].ordered, at) for at in self._sizes]
+        return min(sizes)[2] if sizes else None
 
     def _census(self, number: int) -> int:
         statement = "SELECT count FROM census WHERE type = ? AND name = 0 AND kind = 0"
@@ -148,8 +154,13 @@ class Search:
 
     def _size(self, condition: Condition, most: int) -> int:
         """How many rows, counted no further than `most`."""
-        statement = f"SELECT count(*) FROM ({condition.numbers()} LIMIT {most})"  # noqa: S608
-        return int(self._connection.execute(statement, condition.select_params).fetchone()[0])
+        rows = 0
+        for select in condition.selects:
+            statement = f"SELECT count(*) FROM ({select.numbers()} LIMIT {most - rows})"  # noqa: S608
+            rows += int(self._connection.execute(statement, select.params).fetchone()[0])
+            if rows >= most:
+                break
+        return rows
 
 
 def _any_ended(connection: sqlite3.Connection, now: int) -> bool:

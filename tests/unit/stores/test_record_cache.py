@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.stores.base import ChangeSet, Conflict, Needs, TenantStore
+from broker.stores.base import ChangeSet, Needs, TenantStore
 from broker.stores.cache import NOT_CACHED, RecordCache
 from tests.support.stores import entities_of, entity, make_store, record
 
@@ -27,12 +27,12 @@ NEEDS = Needs(records={("device", "d"), ("device", "none")}, found={("binding", 
 
 async def test_what_was_read_once_is_answered_from_memory_absence_too(tenant: TenantStore) -> None:
     cache = RecordCache(tenant)
-    assert cache.peek("device", "d") is NOT_CACHED and cache.peek_found("binding", "device:d") is NOT_CACHED
+    assert cache.peek("device", "d") is NOT_CACHED
     first = await cache.load(NEEDS)
     assert cache.peek("device", "d") == first.records[("device", "d")] == await tenant.record("device", "d")
-    assert cache.peek("device", "none") is None and cache.peek_found("binding", "device:x") == ()
+    assert cache.peek("device", "none") is None
     assert await cache.get("device", "d") == cache.peek("device", "d")
-    assert [found.id for found in await cache.found("binding", "device:d")] == ["b"]
+    assert [found.id for found in first.found[("binding", "device:d")]] == ["b"]
     assert (await cache.load(NEEDS)).records == first.records
 
 
@@ -62,37 +62,13 @@ async def test_only_the_kind_that_moved_is_dropped(tenant: TenantStore) -> None:
     await tenant.commit(ChangeSet(records=[record("binding", "b", 2)]))
     assert cache.in_step(await tenant.epochs()) == {"binding"}
     assert cache.peek("device", "d") is not NOT_CACHED
-    assert cache.peek_found("binding", "device:d") is NOT_CACHED
     assert cache.in_step(await tenant.epochs()) == set()
-
-
-async def test_relying_on_what_moved_is_a_conflict_and_the_next_try_succeeds(tenant: TenantStore) -> None:
-    cache = RecordCache(tenant)
-    await cache.load(NEEDS)
-    seen = await cache.load(NEEDS)
-    await tenant.commit(ChangeSet(records=[record("binding", "b", 2)]))
-    changes = ChangeSet(records=[record("device_state", "d")], epochs=cache.relied_on(NEEDS, seen))
-    assert set(changes.epochs) == {"device", "binding"}
-    with pytest.raises(Conflict):
-        await tenant.commit(changes)
-    changes.epochs = cache.relied_on(NEEDS, await cache.load(NEEDS))
-    await tenant.commit(changes)
-
-
-async def test_what_this_process_wrote_is_read_anew(tenant: TenantStore) -> None:
-    cache = RecordCache(tenant)
-    await cache.load(NEEDS)
-    writes = [record("device", "d", 2)]
-    await tenant.commit(ChangeSet(records=writes))
-    cache.committed(writes)
-    read = await cache.get("device", "d")
-    assert read is not None and read.version == 2
 
 
 async def test_kinds_without_an_epoch_are_always_read_from_the_store(tenant: TenantStore) -> None:
     cache = RecordCache(tenant)
     needs = Needs(records={("device_state", "d")})
-    assert (await cache.load(needs)).records == {} and cache.relied_on(needs, await cache.load(needs)) == {}
+    assert (await cache.load(needs)).records == {}
     await tenant.commit(ChangeSet(records=[record("device_state", "d")]))
     assert set((await cache.load(needs)).records) == {("device_state", "d")}
 
