@@ -86,6 +86,10 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     batch_entities: Annotated[int, _doc("Entities in one batch operation, count.", ge=1)] = 10_000
     query_characters: Annotated[int, _doc("Length of q, characters.", ge=16)] = 8192
     query_terms: Annotated[int, _doc("Terms in one q, count.", ge=1)] = 100
+    join_level: Annotated[int, _doc("Largest `joinLevel` of linked entity retrieval, levels.", ge=1)] = 10
+    join_entities: Annotated[
+        int, _doc("Linked entities that one request retrieves beside those it asks for, count.", ge=1)
+    ] = 5000
     query_linked: Annotated[
         int, _doc("Entities that a condition of q on linked entities may lead to, count.", ge=1, le=10_000)
     ] = 1000

@@ -1,4 +1,7 @@
-"""Links to the next and the previous page (ETSI GS CIM 009 v1.9.1, 5.5.9 and 6.3.10; RFC 8288)."""
+"""Links to the next and the previous page (ETSI GS CIM 009 v1.9.1, 5.5.9 and 6.3.10; RFC 8288).
+
+The next page is named by where it begins, beside its offset, so that the thousandth costs what the first one costs.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,16 @@ _UNESCAPED = ":/@,*$'()!"
 
 
 def page_links(
-    path: str, given: Mapping[str, str], *, limit: int, offset: int, more: bool, media_type: str
+    path: str,
+    given: Mapping[str, str],
+    *,
+    limit: int,
+    offset: int,
+    more: bool,
+    media_type: str,
+    after: str | None = None,
 ) -> list[str]:
-    """The Link headers of one page: `more` says that another follows. A page of nothing (`limit` 0) has none.
+    """The Link headers of one page: `more` says that another follows, `after` where it begins. A page of nothing has none.
 
     Each link holds all parameters of the request, in alphabetical order, so that it can be followed as it is.
     """
@@ -23,13 +33,18 @@ def page_links(
         return []
     links = []
     if offset > 0:
-        links.append(_link(path, given, limit, max(0, offset - limit), "prev", media_type))
+        links.append(_link(path, given, limit, max(0, offset - limit), None, "prev", media_type))
     if more:
-        links.append(_link(path, given, limit, offset + limit, "next", media_type))
+        links.append(_link(path, given, limit, offset + limit, after, "next", media_type))
     return links
 
 
-def _link(path: str, given: Mapping[str, str], limit: int, offset: int, relation: str, media_type: str) -> str:
-    target = sorted({**given, "limit": str(limit), "offset": str(offset)}.items())
-    query = urlencode(target, safe=_UNESCAPED, quote_via=quote)
+def _link(
+    path: str, given: Mapping[str, str], limit: int, offset: int, after: str | None, relation: str, media_type: str
+) -> str:
+    target = {**given, "limit": str(limit), "offset": str(offset)}
+    target.pop("after", None)
+    if after is not None:
+        target["after"] = after
+    query = urlencode(sorted(target.items()), safe=_UNESCAPED, quote_via=quote)
     return f'<{path}?{query}>;rel="{relation}";type="{media_type}"'

@@ -10,7 +10,18 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api import health, uplinks
 from broker.api.management import devices, received, sensors, tenants
-from broker.api.ngsild import attributes, batch, contexts, discovery, entities, info, provision, purge, subscriptions
+from broker.api.ngsild import (
+    attributes,
+    batch,
+    contexts,
+    discovery,
+    entities,
+    info,
+    provision,
+    purge,
+    query,
+    subscriptions,
+)
 from broker.api.route import Route
 from broker.api.routing import with_routes
 from broker.api.services import Services
@@ -30,6 +41,7 @@ def all_routes(services: Services) -> list[Route]:
     """The routes of all resources."""
     return [
         *entities.routes(services),
+        *query.routes(services),
         *provision.routes(services),
         *purge.routes(services),
         *attributes.routes(services),

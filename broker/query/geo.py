@@ -113,8 +113,6 @@ def check_geometry(geometry: dict[str, Any], limits: Limits) -> None:
             f"'coordinates' are not those of a {kind}: a line has at least two positions, a ring at least four, "
             "of which the last is the first."
         )
-    if not shape.is_valid:
-        raise BadRequestData(f"'coordinates' are not a valid {kind}: {shapely.is_valid_reason(shape)}.")
 
 
 def _count(coordinates: Any, levels: int, kind: str) -> int:

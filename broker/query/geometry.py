@@ -53,8 +53,13 @@ def _shape(text: bytes) -> BaseGeometry | None:
         shape = shapely.from_geojson(text)
     except shapely.errors.ShapelyError:
         return None
-    if shape is None or shape.is_empty or not shape.is_valid:
+    if shape is None or shape.is_empty:
         return None
+    if not shape.is_valid:
+        # RFC 7946 does not forbid rings that cross themselves; they mean what their edges enclose.
+        shape = shapely.make_valid(shape)
+        if shape.is_empty:
+            return None
     west, south, east, north = shape.bounds
     return shape if west >= -180 and south >= -90 and east <= 180 and north <= 90 else None
 

@@ -45,7 +45,7 @@ Others
     | scope            | any of the entity's scopes matches; '+' one level, '#' (last) any number, also none; '/#' any  |
     |                  | scope; leading and trailing '/' do not count; case-sensitive                                   |
     | geo              | any instance of the geoproperty that is a GeoProperty with a valid geometry (RFC 7946, in      |
-    |                  | [-180, 180] and [-90, 90] degrees, without self-intersection); none: no match,                 |
+    |                  | [-180, 180] and [-90, 90] degrees; a ring that crosses itself encloses what its edges do); none: no match,                 |
     |                  | disjoint included. near: shortest distance along the earth's surface, <= max_distance and      |
     |                  | > min_distance. Others: planar in longitude and latitude (OGC), edges straight; within,        |
     |                  | contains exclude what lies only on the boundary; target relation reference                     |

@@ -29,4 +29,4 @@ def _leaf(text: str) -> ScopeQuery:
     return ScopeIs(tuple(text.removeprefix("/").split("/")))
 
 
-_SELECTION = Selection[ScopeQuery]("scopeQ", _leaf, AllScopes, AnyScope)
+_SELECTION = Selection[ScopeQuery]("scopeQ", _leaf, AllScopes, AnyScope, bare=True)

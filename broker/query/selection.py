@@ -30,11 +30,15 @@ class Selection(Generic[T]):
         leaf: Callable[[str], T],
         every: Callable[[tuple[T, ...]], T],
         either: Callable[[tuple[T, ...]], T],
+        *,
+        bare: bool = False,
     ) -> None:
+        """`bare`: ';' may also join without parentheses around it; it then binds tighter than ','."""
         self.name = name
         self._leaf = leaf
         self._every = every
         self._either = either
+        self._bare = bare
 
     def parse(self, text: str, limits: Limits) -> T:
         """The selection. Raises BadRequestData with position and text, TooComplexQuery beyond the limits."""
@@ -63,7 +67,7 @@ class Selection(Generic[T]):
     def _conjunction(self, text: str, at: int, depth: int) -> tuple[T, int]:
         first, at = self._option(text, at, depth)
         terms = [first]
-        while depth and at < len(text) and text[at] == ";":
+        while (depth or self._bare) and at < len(text) and text[at] == ";":
             term, at = self._option(text, at + 1, depth)
             terms.append(term)
         return (first if len(terms) == 1 else self._every(tuple(terms))), at

@@ -74,8 +74,8 @@ async def test_an_entity_is_created_once(api: Api) -> None:
     [
         (b"{", "InvalidRequest"),
         (b"", "InvalidRequest"),
-        ([], "BadRequestData"),
-        ("Room", "BadRequestData"),
+        ([], "InvalidRequest"),
+        ("Room", "InvalidRequest"),
         ({"type": "Room"}, "BadRequestData"),
         ({"id": "urn:x:1"}, "BadRequestData"),
         ({"id": "no uri", "type": "Room"}, "BadRequestData"),
