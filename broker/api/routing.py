@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from re import compile as pattern
 
@@ -13,7 +13,9 @@ from broker.api.layer import request_ids, wrapped
 from broker.api.problem import NoSuchRoute, NotAllowed
 from broker.api.route import Handler, Route
 from broker.config import Settings
+from broker.errors import BadRequestData
 
+_ID_ABOVE = pattern(r"(?<=/ngsi-ld/v1/entities)/\{entity\}/")
 _VARIABLE = pattern(r"\{[^{}]*\}")
 """Two templates that differ only in what they call a variable are one resource to those who ask."""
 
@@ -49,12 +51,27 @@ def with_routes(settings: Settings, routes: Sequence[Route]) -> web.Application:
                 if route.method == "GET":
                     add(route, "HEAD", route.path + ending)
             path = members[-1].path
-            add(Route("*", path, _other_methods(members), public=all(r.public for r in members)), "*", path + ending)
+            below = _item_methods(by_shape, path) if ending else frozenset()
+            other = _other_methods(members, below)
+            add(Route("*", path, other, public=all(r.public for r in members)), "*", path + ending)
+    for path in dict.fromkeys(_ID_ABOVE.sub("//", route.path) for route in routes if _ID_ABOVE.search(route.path)):
+        add(Route("*", path, _no_id), "*", path)
     add(Route("*", "(none)", _nothing_there), "*", "/{path:.*}")
     return app
 
 
-def _other_methods(members: Sequence[Route]) -> Handler:
+def _item_methods(by_shape: Mapping[str, Sequence[Route]], path: str) -> frozenset[str]:
+    """The methods of one item of the collection at `path`."""
+    return frozenset(route.method for route in by_shape.get(_VARIABLE.sub("{}", path) + "/{}", ()))
+
+
+async def _no_id(request: web.Request) -> web.StreamResponse:
+    """What an operation on one entity answers when its id is not there (5.6.2–5.6.5, 5.6.17–5.6.19)."""
+    raise BadRequestData(f"The path '{request.path[:200]}' has no id where one must stand.")
+
+
+def _other_methods(members: Sequence[Route], of_items: frozenset[str]) -> Handler:
+    """`of_items`: methods that an item has, when the path ends where the item's id would begin."""
     methods = {route.method for route in members} | {"OPTIONS"}
     allowed = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
 
@@ -62,6 +79,8 @@ def _other_methods(members: Sequence[Route]) -> Handler:
         """OPTIONS says which methods there are (RFC 9110, 9.3.7); any other is not one of them (6.3.2)."""
         if request.method == "OPTIONS":
             return web.Response(status=204, headers={"Allow": allowed})
+        if request.method in of_items:
+            return await _no_id(request)
         raise NotAllowed(request.method, allowed)
 
     return other_method

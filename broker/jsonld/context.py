@@ -37,9 +37,10 @@ class Context:
         self._terms: dict[str, Iri] = {**mine, **core.iris}
         # What stands for no name.
         self._others = {term: what for term, what in user.others.items() if term not in overridden}
-        # Only the user's own prefixes shorten an IRI: without a term, NGSI-LD wants it in full (5.5.7).
-        self._shorteners = {term: iri for term, iri in user.prefixes.items() if term not in overridden}
-        self._prefixes = {**self._shorteners, **core.prefixes}
+        self._prefixes = {
+            **{term: iri for term, iri in user.prefixes.items() if term not in overridden},
+            **core.prefixes,
+        }
         self._names: dict[Iri, str] = {}
         for iris in (mine, core.iris):
             # The shortest term wins, then the first in order (JSON-LD 1.1 API, 4.3); the core's win over the user's.
@@ -108,7 +109,7 @@ class Context:
             if name and name not in self._terms and name not in self._others and ":" not in name:
                 return name
         best = iri
-        for prefix, start in self._shorteners.items():
+        for prefix, start in self._prefixes.items():
             if iri.startswith(start) and len(iri) > len(start):
                 name = f"{prefix}:{iri[len(start) :]}"
                 if (
