@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import batch, latency, machine, mqtt, patch
+from bench import batch, latency, machine, mqtt, patch, queries
 from bench.figures import Figure
 from bench.profile import PROFILES
 from tests.support.mongo import mongo_stand_in, with_database
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[str, Path], Coroutine[None, None, list[Figure]]]
     "mqtt": mqtt.run,
     "patch": patch.run,
     "batch": batch.run,
+    "queries": queries.run,
     "latency": latency.run,
 }
 RESULTS = Path("var/bench.json")

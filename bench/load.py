@@ -32,12 +32,13 @@ class Load:
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, requests: Sequence[bytes], start: int) -> None:
+    def __init__(self, requests: Sequence[bytes], start: int, status: int) -> None:
         self._requests = requests
         self._next = start
         self.answered = 0
         self.wrong = 0
         self._buffer = b""
+        self._begin = f"HTTP/1.1 {status}".encode()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
@@ -51,16 +52,22 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        if not self._buffer.endswith(b"\r\n\r\n"):  # all answers are 204 without a body
+        head = self._buffer.find(b"\r\n\r\n")
+        if head < 0:
             return
-        if not self._buffer.startswith(b"HTTP/1.1 204"):
+        length = self._buffer.find(b"Content-Length: ", 0, head)  # a 204 has none
+        if length >= 0 and len(self._buffer) < head + 4 + int(self._buffer[length + 16 : head].split(b"\r\n", 1)[0]):
+            return
+        if not self._buffer.startswith(self._begin):
             self.wrong += 1
         self._buffer = b""
         self.answered += 1
         self.send()
 
 
-def _run(port: int, requests: Sequence[bytes], connections: int, begin: float, seconds: float) -> tuple[Load, int]:
+def _run(
+    port: int, requests: Sequence[bytes], connections: int, begin: float, seconds: float, status: int
+) -> tuple[Load, int]:
     async def run() -> tuple[Load, int]:
         loop = asyncio.get_running_loop()
         made: list[tuple[asyncio.Transport, _Connection]] = []
@@ -68,7 +75,7 @@ def _run(port: int, requests: Sequence[bytes], connections: int, begin: float, s
             start = number * len(requests) // connections
 
             def connection(start: int = start) -> _Connection:
-                return _Connection(requests, start)
+                return _Connection(requests, start, status)
 
             transport, protocol = await loop.create_connection(connection, "127.0.0.1", port)
             made.append((transport, protocol))
@@ -89,19 +96,19 @@ def _run(port: int, requests: Sequence[bytes], connections: int, begin: float, s
     return uvloop.run(run())
 
 
-def load(port: int, requests: Sequence[bytes], connections: int, seconds: float) -> Load:
-    """Requests answered. Fails when one was not answered 204, or a connection was closed."""
+def load(port: int, requests: Sequence[bytes], connections: int, seconds: float, *, status: int = 204) -> Load:
+    """Requests answered. Fails when one was not answered with `status`, or a connection was closed."""
     processes = min(PROCESSES, connections)
     shares = [connections // processes + (number < connections % processes) for number in range(processes)]
     begin = time.monotonic() + STARTING_SECONDS  # one clock for all processes
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         tasks = [
-            pool.submit(_run, port, requests[number::processes], share, begin, seconds)
+            pool.submit(_run, port, requests[number::processes], share, begin, seconds, status)
             for number, share in enumerate(shares)
         ]
         results = [task.result() for task in tasks]
     wrong = sum(count for _, count in results)
     if wrong:
-        raise AssertionError(f"{wrong} requests were not answered 204, or their connection was closed")
+        raise AssertionError(f"{wrong} requests were not answered {status}, or their connection was closed")
     loads = [one for one, _ in results]
     return Load(sum(one.rate for one in loads), sum(one.answered for one in loads), sum(one.open for one in loads))

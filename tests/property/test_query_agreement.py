@@ -274,7 +274,9 @@ async def tenant(
     url = request.getfixturevalue("mongo_url") if request.param == "mongo" else f"sqlite:///{tmp_path}/agreement.db"
     if request.param == "sqlite with much data":
         # It then plans as it does for thousands of entities.
+        monkeypatch.setattr(broker.stores.sqlite.plan, "TINY", 1)
         monkeypatch.setattr(broker.stores.sqlite.plan, "FEW", 2)
+        monkeypatch.setattr(broker.stores.sqlite.query, "SHORT", 0)
         monkeypatch.setattr(broker.stores.sqlite.query, "WALKED", 2)
     store = make_store(url)
     await store.open()

@@ -15,6 +15,7 @@ _COUNTS = (
     "SELECT t.text, a.text, c.kind, c.count FROM census c"
     " LEFT JOIN name t ON t.n = c.type LEFT JOIN name a ON a.n = c.name WHERE "
 )
+EXPIRING = "SELECT e.id FROM moment m CROSS JOIN entity e ON e.n = m.n WHERE m.kind = ? AND m.at < ? ORDER BY m.at, m.n LIMIT ?"
 
 
 def read_types(connection: sqlite3.Connection) -> list[Iri]:
@@ -70,8 +71,5 @@ def read_attribute_details(connection: sqlite3.Connection, attribute: Iri | None
 
 def read_expiring(connection: sqlite3.Connection, before: Micros, limit: int) -> list[str]:
     """Ids of entities of which something expires before the moment, soonest first."""
-    rows = connection.execute(
-        "SELECT e.id FROM moment m CROSS JOIN entity e ON e.n = m.n WHERE m.kind = ? AND m.at < ? ORDER BY m.at, m.n LIMIT ?",
-        (EXPIRES, before, limit),
-    )
+    rows = connection.execute(EXPIRING, (EXPIRES, before, limit))
     return [entity_id for (entity_id,) in rows]

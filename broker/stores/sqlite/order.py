@@ -26,6 +26,7 @@ Found = list[tuple[Any, int]]
 def run_ordered(connection: sqlite3.Connection, query: EntityQuery) -> Page:
     """The page that `query` asks for, in its order. Raises BadRequestData, TooManyResults."""
     search = Search(connection, query)
+    search.look_closer()
     order = index_order(connection, query)
     if order is None:
         if query.after is not None:

@@ -2,7 +2,8 @@
 
 Three ways, the cheapest first:
 
-- *few*: an index has fewer than FEW rows for one of the conditions: these are gathered and sorted, the rest is tested.
+- *few*: an index has fewer than TINY (or, after a short walk, FEW) rows for one of the conditions: these are gathered and
+  sorted, the rest is tested.
 - *walk*: entities are met in order of creation, by an index where one is ordered so, and tested one by one. A page is soon
   full when many match; after WALKED entities it is given up.
 - *whole*: the smallest index leads however large it is, and SQL tests all it can. For counts, and after a walk.
@@ -20,6 +21,8 @@ from broker.query.ast import EntityQuery
 from broker.query.sql import ENDS, Condition, conditions
 from broker.stores.sqlite.names import number_of
 
+TINY = 128
+"""Rows of an index that are counted at first, count: some 5 µs."""
 FEW = 2000
 """Entities, count: so many are gathered and sorted faster than they are met by walking all in order."""
 WALKED = 1000
@@ -68,7 +71,15 @@ class Search:
             ended = "e.n NOT IN (SELECT n FROM moment WHERE kind = ? AND at <= ?)"
             self.parts.append(Condition(ended, (ENDS, query.now)))
         self.exact = all(part.exact for part in self.parts)
-        self._sizes = {at: self._size(part, FEW) for at, part in enumerate(self.parts) if part.selects}
+        self._counted = TINY
+        self._sizes = {at: self._size(part, TINY) for at, part in enumerate(self.parts) if part.selects}
+
+    def look_closer(self) -> None:
+        """Count up to FEW rows, which costs as much as a small page does."""
+        for at, size in self._sizes.items():
+            if size >= self._counted:
+                self._sizes[at] = self._size(self.parts[at], FEW)
+        self._counted = FEW
 
     @property
     def led(self) -> bool:
@@ -76,8 +87,8 @@ class Search:
         return bool(self._sizes)
 
     def few(self) -> Candidates | None:
-        """Those that an index has few rows for."""
-        small = [(size, at) for at, size in self._sizes.items() if size < FEW]
+        """Those that an index has few rows for, as far as was counted."""
+        small = [(size, at) for at, size in self._sizes.items() if size < self._counted]
         return self._led(min(small)[1], whole=False) if small else None
 
     def walk(self) -> Candidates:
@@ -141,7 +152,7 @@ class Search:
             if at == lead:
                 continue
             kept = part
-            if not (whole or part.probes or self._sizes.get(at, FEW) < FEW):
+            if not (whole or part.probes or self._sizes.get(at, self._counted) < self._counted):
                 if part.wider is None:
                     exact = False
                     continue

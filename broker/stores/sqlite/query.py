@@ -15,6 +15,9 @@ from broker.stores.position import read_position, write_position
 from broker.stores.sqlite.order import run_ordered
 from broker.stores.sqlite.plan import WALKED, Candidates, Search
 
+SHORT = 5
+"""Entities that a page is first sought among, for each that is wanted, count: then most of the indexes need no look."""
+
 Matcher = Callable[[Entity], bool]
 
 
@@ -27,7 +30,16 @@ def _run_created(connection: sqlite3.Connection, query: EntityQuery) -> Page:
     """The page in order of creation."""
     position = read_position(query, ((int,),))
     search = Search(connection, query)
+    after = position[0] if position is not None else 0
     few = search.few()
+    if few is None:
+        if query.limit and not query.count:
+            skip = query.offset if position is None else 0
+            found = _page(connection, query, search.walk(), after, SHORT * (skip + query.limit + 1))
+            if found is not None:
+                return _made(query, found, None)
+        search.look_closer()
+        few = search.few()
     if query.count and not search.exact:
         return _counted(connection, query, few or search.whole(), position)
     total = None
@@ -38,7 +50,6 @@ def _run_created(connection: sqlite3.Connection, query: EntityQuery) -> Page:
         total = search.count()
     if not query.limit:
         return Page([], total)
-    after = position[0] if position is not None else 0
     if few is not None:
         found = _page(connection, query, few, after, None)
     else:

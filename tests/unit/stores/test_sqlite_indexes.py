@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from broker.query.ast import AnyType, Comparison, EntityQuery, Exists, GeoQuery, HasType, Q, Range, ScopeIs
+from broker.clock import iso
+from broker.query.ast import AnyType, Comparison, EntityQuery, Exists, GeoQuery, HasType, OrderTerm, Q, Range, ScopeIs
 from broker.query.ast import Path as QPath
 from broker.stores.base import TenantStore
+from broker.stores.sqlite.discovery import EXPIRING
+from broker.stores.sqlite.ordered import index_order
 from broker.stores.sqlite.plan import Search
-from tests.support.stores import entities_of, entity, iri, make_store, prop
+from tests.support.stores import MOMENT, entities_of, entity, iri, make_store, prop
 
 ROOM = HasType(iri("Room"))
 CENTRE = {"type": "Point", "coordinates": [20.0, 63.0]}
@@ -29,8 +32,10 @@ async def tenant(path: Path) -> AsyncIterator[TenantStore]:
     await store.open()
     tenant = await store.tenant()
     if not (await tenant.query(EntityQuery(limit=1))).entities:
+        ended = entity("urn:e:ended", "Room") | {"expiresAt": iso(MOMENT)}
         await tenant.commit(
             entities_of(
+                ended,
                 *(
                     entity(
                         f"urn:e:{n}",
@@ -42,7 +47,7 @@ async def tenant(path: Path) -> AsyncIterator[TenantStore]:
                         attrs={iri("rare"): [prop(True)]} if n % 1000 == 0 else None,
                     )
                     for n in range(5000)
-                )
+                ),
             )
         )
     yield tenant
@@ -57,6 +62,7 @@ def explained(path: Path, query: EntityQuery) -> list[str]:
     connection = sqlite3.connect(path)
     try:
         search = Search(connection, query)
+        search.look_closer()
         statement, params = (search.few() or search.walk()).bodies(0)
         return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", params)]
     finally:
@@ -85,6 +91,11 @@ def explained(path: Path, query: EntityQuery) -> list[str]:
             "value USING PRIMARY KEY (name=? AND kind=? AND v=?)",
         ),
         (EntityQuery(types=ROOM, geo=GeoQuery("near", CENTRE, max_distance=500)), "box VIRTUAL TABLE INDEX"),
+        (
+            EntityQuery(q=Comparison(QPath("createdAt"), ">", (iso(MOMENT),))),
+            "moment USING PRIMARY KEY (kind=? AND at>?)",
+        ),
+        (EntityQuery(types=ROOM, now=MOMENT + 1), "moment USING PRIMARY KEY (kind=? AND at<?)"),
     ],
 )
 async def test_a_filter_is_served_by_its_index(tenant: TenantStore, path: Path, query: EntityQuery, index: str) -> None:
@@ -116,3 +127,28 @@ async def test_history_of_an_attribute_is_read_in_the_order_of_its_index(tenant:
     steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
     connection.close()
     assert len(steps) == 1 and "history_order" in steps[0]
+
+
+@pytest.mark.parametrize("descending", [False, True])
+async def test_the_order_of_creation_is_walked_along_its_index(
+    tenant: TenantStore, path: Path, descending: bool
+) -> None:
+    connection = sqlite3.connect(path)
+    query = EntityQuery(types=ROOM, order=(OrderTerm(QPath("createdAt"), descending),))
+    order = index_order(connection, query)
+    assert order is not None
+    for after in (None, (0, MOMENT if not descending else -MOMENT, 7)):
+        for _, statement, params in order.walk(Search(connection, query), after):
+            steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", params)]
+            assert "o USING PRIMARY KEY (kind=?" in steps[0] and not any(step.startswith("SCAN") for step in steps), (
+                steps
+            )
+            assert not any(step == "USE TEMP B-TREE FOR ORDER BY" for step in steps), steps
+    connection.close()
+
+
+async def test_what_expires_is_met_soonest_first_along_its_index(tenant: TenantStore, path: Path) -> None:
+    connection = sqlite3.connect(path)
+    steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {EXPIRING}", (3, MOMENT, 10))]
+    connection.close()
+    assert "m USING PRIMARY KEY (kind=? AND at<?)" in steps[0] and len(steps) == 2, steps
