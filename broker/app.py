@@ -33,6 +33,7 @@ from broker.jsonld.resolver import ContextResolver
 from broker.jsonld.upkeep import Upkeep
 from broker.outbound import Fetched, Outbound
 from broker.pipeline.claims import Claims
+from broker.pipeline.expiry import Expiry
 from broker.pipeline.intake import Uplink
 from broker.pipeline.tenants import Tenant, Tenants
 from broker.pipeline.uplinks import Uplinks
@@ -133,7 +134,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
                 tenant=name,
             )
             writer = Writer(tenant, clock, settings.writer, SubscriptionIndex(), delivery.wake, tenant=name)
-            return Tenant(name, tenant, writer, delivery)
+            return Tenant(name, tenant, writer, delivery, Expiry(tenant, writer, clock))
 
         tenants = Tenants(await make(""), make, settings.tenants, clock)
         here = tenants.default

@@ -16,6 +16,7 @@ import structlog
 from broker.clock import Stamp
 from broker.entities.commands import CreateEntity, replace_entity, update_attributes
 from broker.errors import BrokerError, InternalError
+from broker.ngsild.expired import has_expired
 from broker.ngsild.fragment import Fragment
 from broker.ngsild.merge import Outcome
 from broker.stores.base import Needs, Snapshot
@@ -98,7 +99,8 @@ class UpsertEntity:
     def apply(self, view: View, stamp: Stamp) -> Effects[None] | Effects[Outcome]:
         """A new entity, or the next state of the one that is there."""
         assert self.fragment.id is not None
-        if view.entity(self.fragment.id) is None:
+        held = view.entity(self.fragment.id)
+        if held is None or has_expired(held, stamp.now):
             if self.refusal is not None:
                 raise self.refusal
             return CreateEntity(self.fragment).apply(view, stamp)

@@ -14,6 +14,7 @@ from broker.clock import Stamp, parse_iso
 from broker.errors import AlreadyExists, ResourceNotFound
 from broker.ngsild import merge
 from broker.ngsild.change import EntityChange
+from broker.ngsild.expired import has_expired
 from broker.ngsild.fragment import Fragment
 from broker.ngsild.merge import Outcome
 from broker.ngsild.model import Entity, Instance, Iri
@@ -23,10 +24,10 @@ from broker.stores.command import Effects, View
 ResultT = TypeVar("ResultT")
 
 
-def existing(view: View, entity_id: str) -> Entity:
-    """The entity, or ResourceNotFound."""
+def existing(view: View, entity_id: str, stamp: Stamp) -> Entity:
+    """The entity, or ResourceNotFound: when it has expired too (4.22)."""
     entity = view.entity(entity_id)
-    if entity is None:
+    if entity is None or ("expiresAt" in entity and has_expired(entity, stamp.now)):
         raise ResourceNotFound(f"There is no entity '{entity_id}'.")
     return entity
 
@@ -71,9 +72,15 @@ class CreateEntity:
     def apply(self, view: View, stamp: Stamp) -> Effects[None]:
         """A new entity."""
         assert self.fragment.id is not None
-        if view.entity(self.fragment.id) is not None:
+        held = view.entity(self.fragment.id)
+        if held is None:
+            return effects_of(None, merge.create(self.fragment, stamp.text), stamp, None)
+        if not has_expired(held, stamp.now):
             raise AlreadyExists(f"The entity '{self.fragment.id}' exists already.")
-        return effects_of(None, merge.create(self.fragment, stamp.text), stamp, None)
+        # It is not there any more, only not removed yet.
+        gone = DeleteEntity(self.fragment.id).removal(held, stamp)
+        made = effects_of(None, merge.create(self.fragment, stamp.text), stamp, None)
+        return Effects(None, changes=gone.changes + made.changes, history=gone.history + made.history)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +97,7 @@ class ChangeEntity:
 
     def apply(self, view: View, stamp: Stamp) -> Effects[Outcome]:
         """What the rule makes of it."""
-        before = existing(view, self.entity_id)
+        before = existing(view, self.entity_id, stamp)
         outcome = self.rule(before, stamp.text)
         return effects_of(before, outcome, stamp, outcome)
 
@@ -149,7 +156,10 @@ class DeleteEntity:
 
     def apply(self, view: View, stamp: Stamp) -> Effects[None]:
         """The entity is gone; its history says when."""
-        before = existing(view, self.entity_id)
+        return self.removal(existing(view, self.entity_id, stamp), stamp)
+
+    def removal(self, before: Entity, stamp: Stamp) -> Effects[None]:
+        """The entity as it was is gone."""
         history = [
             history_row(self.entity_id, name, instance.get("datasetId", ""), None, stamp)
             for name, instances in before["attrs"].items()

@@ -10,8 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from broker.clock import Micros
 from broker.errors import BadRequestData, ResourceNotFound
 from broker.ngsild.change import AttributeTrigger
+from broker.ngsild.expired import has_expired
 from broker.ngsild.fragment import Fragment, is_null
 from broker.ngsild.mergepatch import merge_instance, patch_instance, retype, settled
 from broker.ngsild.model import NGSI_LD_NULL, Attributes, Entity, Instance, Iri
@@ -221,6 +223,16 @@ def _created(instance: Instance, held: Iterable[Instance]) -> str | None:
         if _same_dataset(instance, other):
             return other.get("createdAt")
     return None
+
+
+def expire(entity: Entity, now: Micros, at: str) -> Outcome:
+    """4.22: the instances of attributes that have expired are gone."""
+    work = _Work(entity, at)
+    for name, instances in entity["attrs"].items():
+        for instance in instances:
+            if has_expired(instance, now):
+                work.remove(name, instance.get("datasetId", ""))
+    return work.outcome()
 
 
 class _Work:

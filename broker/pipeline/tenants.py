@@ -25,6 +25,7 @@ from broker.errors import (
     Overloaded,
     StoreUnavailable,
 )
+from broker.pipeline.expiry import Expiry
 from broker.pipeline.writer import Writer
 from broker.stores.base import Record, TenantStore
 from broker.subscriptions.delivery import Delivery
@@ -47,12 +48,14 @@ class Tenant:
     store: TenantStore
     writer: Writer
     delivery: Delivery
+    expiry: Expiry
 
     async def serve(self) -> None:
         """Run its parts until they have ended (see `Tenants.close`)."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.writer.run(), name=f"writer {self.name}")
             tasks.create_task(self.delivery.run(), name=f"delivery {self.name}")
+            tasks.create_task(self.expiry.run(), name=f"expiry {self.name}")
 
 
 class Tenants:
@@ -120,6 +123,7 @@ class Tenants:
         async with self._opening:
             tenants = list(self._open.values())
         for tenant in tenants:
+            tenant.expiry.stop()
             tenant.writer.close()
         try:
             async with asyncio.timeout(drain_seconds):

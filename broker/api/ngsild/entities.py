@@ -14,6 +14,7 @@ from broker.api.services import Services
 from broker.api.tenant import tenant_of
 from broker.api.typed import check_type
 from broker.errors import ResourceNotFound
+from broker.ngsild.expired import living
 from broker.query.builder import flag
 
 ALL = "/ngsi-ld/v1/entities"
@@ -40,9 +41,9 @@ def routes(services: Services) -> list[Route]:
         answering = Answering(request, services, tenant, given, names)
         flag(given, "local")
         stored = await tenant.store.entity(wanted)
-        if stored is None:
+        entity = living(stored.entity, services.clock.now()) if stored is not None else None
+        if stored is None or entity is None:
             raise ResourceNotFound(f"There is no entity '{wanted}'.")
-        entity = stored.entity
         check_type(entity, given.get("type"), names, limits)
         form = answering.form
         if form.attrs is not None and form.attrs.isdisjoint(entity["attrs"]):

@@ -17,6 +17,7 @@ from broker.api.preference import as_preferred
 from broker.api.services import Services, Tenant
 from broker.entities.linked import Join, Shown, linked_entities, objects_of
 from broker.jsonld.context import Context
+from broker.ngsild.expired import living
 from broker.ngsild.model import Entity, Instance, Iri
 from broker.ngsild.projection import MEMBERS
 from broker.ngsild.render import Form, render_entity, render_feature, render_features
@@ -151,7 +152,9 @@ class Answering:
 
     async def _load(self, ids: set[str]) -> dict[str, Entity]:
         found = await self.tenant.store.load(Needs(entities=ids))
-        return {entity_id: stored.entity for entity_id, stored in found.entities.items()}
+        now = self.services.clock.now()
+        entities = {entity_id: living(stored.entity, now) for entity_id, stored in found.entities.items()}
+        return {entity_id: entity for entity_id, entity in entities.items() if entity is not None}
 
 
 def _annotated(shown: Any, instances: list[Instance], within: Any) -> Any:
@@ -202,10 +205,11 @@ async def answer_query(
     asked = entity_query(given, names.expand, limits, selectors=selectors, linked=True)
     if "csf" in given:
         parse_q(given["csf"], names.expand, limits)  # which sources: this broker is the only one
-    asked = _with_picked(replace(asked, now=services.clock.now(), after=given.get("after")), wanted.form)
+    now = services.clock.now()
+    asked = _with_picked(replace(asked, now=now, after=given.get("after")), wanted.form)
     asked = await without_links(asked, lambda query: _ids(tenant.store, query), limits.query_linked)
     page = await tenant.store.query(asked)
-    body, altered = await wanted.body(page.entities)
+    body, altered = await wanted.body([alive for entity in page.entities if (alive := living(entity, now))])
     url = None
     if names.url is None and source is not None and wanted.media_type == JSON:
         url = await shared_url(request, services, source, tenant.name)
