@@ -246,7 +246,7 @@ class Page:
     total: int | None
     """How many the query selects; None unless it asked for a count."""
     more: bool = False
-    """Whether others follow."""
+    """Whether others follow; never said of a page of none."""
     next: str | None = None
     """For `EntityQuery.after`, when others follow: where they begin. None too where the order has no positions (see
     `TenantStore.query`): then `offset` must do."""

@@ -164,7 +164,7 @@ def _is_behind(one: Position, other: Position, order: Sort) -> bool:
 
 
 def _made(query: EntityQuery, found: _Found, total: int | None) -> Page:
-    more = len(found) > query.limit
+    more = 0 < query.limit < len(found)
     found = found[: query.limit]
     following = write_position(query, found[-1][0]) if more and found else None
     return Page([entity for _, entity in found], total, more, following)

@@ -33,7 +33,7 @@ async def sorted_page(entities: AsyncCollection[Document], query: EntityQuery) -
     keys, total = await _first(entities, query, query.offset + query.limit + 1)
     page = keys[query.offset :]
     found = await _read(entities, page[: query.limit])
-    return Page(found, total if query.count else None, len(page) > query.limit)
+    return Page(found, total if query.count else None, 0 < query.limit < len(page))
 
 
 async def sorted_stream(entities: AsyncCollection[Document], query: EntityQuery) -> AsyncIterator[list[Entity]]:

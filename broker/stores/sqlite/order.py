@@ -125,7 +125,7 @@ def _sorted(
 def _page(
     connection: sqlite3.Connection, query: EntityQuery, found: Found, total: int | None, order: Ordered | None
 ) -> Page:
-    more = len(found) > query.limit
+    more = 0 < query.limit < len(found)
     found = found[: query.limit]
     following = write_position(query, found[-1][0]) if more and found and order is not None else None
     return Page(read_bodies(connection, found), total if query.count else None, more, following)
