@@ -66,6 +66,7 @@ def collation(name: str | None) -> CollationKey:
     spelling = {**_SPELT, **_SAME.get(language, {})}
     if language == "de" and settings.get("co") == "phonebk":
         spelling |= _PHONEBOOK
+    spelling = {letter: spelt for letter, spelt in spelling.items() if letter not in extra}
     own = {letter: (_LETTER, chr(0x10FF00 + place)) for place, letter in enumerate(extra)}
     return lambda text: _key(text, own, spelling, strength)
 

@@ -75,7 +75,10 @@ def _term(
     way = "asc" if direction is None else direction
     if way not in _DIRECTIONS:
         raise BadRequestData(f"'orderBy' must say a direction of {', '.join(_DIRECTIONS)}, got '{way[:60]}'.")
-    path = Path(name) if name in MEMBERS else parse_path(name, expand, limits)
+    try:
+        path = Path(name) if name in MEMBERS else parse_path(name, expand, limits)
+    except BadRequestData as error:
+        raise BadRequestData(error.detail.replace("'q'", f"In 'orderBy', '{name[:60]}'", 1)) from None
     if not way.startswith("dist-"):
         return OrderTerm(path, way == "desc")
     if reference is None:

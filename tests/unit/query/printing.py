@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from broker.query.ast import And, Comparison, Exists, Or, Path, Q, Range, Scalar
+from broker.query.ast import And, Comparison, Exists, Linked, Or, Path, Q, Range, Scalar
 
 VOCAB = "https://example.org/"
 
@@ -26,6 +26,8 @@ def format_q(q: Q) -> str:
             return ";".join(f"({format_q(term)})" if isinstance(term, And | Or) else format_q(term) for term in terms)
         case Or(terms):
             return "|".join(f"({format_q(term)})" if isinstance(term, Or) else format_q(term) for term in terms)
+        case Linked():
+            raise AssertionError("no test prints one")
 
 
 def format_path(path: Path) -> str:

@@ -9,6 +9,7 @@ from broker.config import Limits
 from broker.jsonld.resolver import ContextResolver
 from broker.ngsild.change import AttributeTrigger, EntityChange
 from broker.ngsild.model import DEFAULT_VOCAB, Entity
+from broker.outbound import Fetched
 from broker.stores.base import Record
 from broker.subscriptions.model import parse_subscription
 
@@ -17,7 +18,7 @@ STAMP = Stamp(NOW, iso(NOW), NOW)
 ENDPOINT = {"endpoint": {"uri": "http://app.example.org/notify"}}
 
 
-async def no_network(url: str) -> bytes:
+async def no_network(url: str) -> Fetched:
     raise AssertionError(f"{url} was fetched")
 
 
