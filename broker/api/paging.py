@@ -1,6 +1,7 @@
 """Links to the next and the previous page (ETSI GS CIM 009 v1.9.1, 5.5.9 and 6.3.10; RFC 8288).
 
-The next page is named by where it begins, beside its offset, so that the thousandth costs what the first one costs.
+Far from the start the next page is named by where it begins, beside its offset, so that the thousandth costs what the
+first one costs; near it, the offset says as much.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from urllib.parse import quote, urlencode
 
 COUNT_HEADER = "NGSILD-Results-Count"
 """How many there are in all, when the request asks with `count=true` (6.3.13)."""
+
+NEAR = 1000
+"""Elements that a store passes over in no time, count."""
 
 _UNESCAPED = ":/@,*$'()!"
 """Allowed in a query as they are (RFC 3986, 3.4), and easier to read so."""
@@ -44,7 +48,7 @@ def _link(
 ) -> str:
     target = {**given, "limit": str(limit), "offset": str(offset)}
     target.pop("after", None)
-    if after is not None:
+    if after is not None and offset > NEAR:
         target["after"] = after
     query = urlencode(sorted(target.items()), safe=_UNESCAPED, quote_via=quote)
     return f'<{path}?{query}>;rel="{relation}";type="{media_type}"'

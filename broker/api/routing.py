@@ -51,11 +51,12 @@ def with_routes(settings: Settings, routes: Sequence[Route]) -> web.Application:
                 if route.method == "GET":
                     add(route, "HEAD", route.path + ending)
             path = members[-1].path
-            below = _item_methods(by_shape, path) if ending else frozenset()
+            below = _item_methods(by_shape, path) if ending and "{" not in path else frozenset()
             other = _other_methods(members, below)
             add(Route("*", path, other, public=all(r.public for r in members)), "*", path + ending)
     for path in dict.fromkeys(_ID_ABOVE.sub("//", route.path) for route in routes if _ID_ABOVE.search(route.path)):
         add(Route("*", path, _no_id), "*", path)
+        add(Route("*", path, _no_id), "*", path + "/")
     add(Route("*", "(none)", _nothing_there), "*", "/{path:.*}")
     return app
 

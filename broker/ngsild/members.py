@@ -13,7 +13,7 @@ from typing import Any, Final
 from broker.clock import parse_iso
 from broker.errors import BadRequestData
 from broker.ngsild.model import NGSI_LD_NULL, VALUE_MEMBER
-from broker.ngsild.names import Names, is_uri
+from broker.ngsild.names import NGSI_LD, Names, is_uri
 
 IGNORED: Final = frozenset({"createdAt", "modifiedAt", "deletedAt", "instanceId"})
 """System-generated: from a client they are ignored."""
@@ -97,6 +97,8 @@ def _value_type(kind: str, value: Any, where: str, names: Names) -> str:
         raise BadRequestData(f"{where}: a {kind} must not have 'valueType'; 'objectType' names the type of its object.")
     if type(value) is not str or not value:
         raise BadRequestData(f"{where}: 'valueType' must be the name of a data type, got {shown(value)}.")
+    if kind == "LanguageProperty" and value not in ("langString", NGSI_LD_NULL):
+        raise BadRequestData(f"{where}: the 'valueType' of a LanguageProperty must be langString, got {shown(value)}.")
     return value if value == NGSI_LD_NULL else names.expand(value)
 
 
@@ -123,6 +125,27 @@ MEMBERS: Final = frozenset(_CHECKS)
 VALUE_MEMBERS: Final = frozenset(TYPE_OF_MEMBER)
 NOT_ATTRIBUTE_NAMES: Final = VALUE_MEMBERS | OUTPUT_ONLY | IGNORED | (MEMBERS - {"expiresAt"})
 """Names that an attribute of an entity cannot have, because they are members of attributes (4.5.1)."""
+
+
+PROOF: Final = NGSI_LD + "ngsildproof"
+SEALED: Final = frozenset({"entityIdSealed", "entityTypeSealed"})
+"""Members of ngsildproof alone: which entity a proof was made of (4.5.2.2)."""
+
+
+def check_sealed(member: str, value: Any, where: str, names: Names) -> str:
+    """A member of ngsildproof, as it is kept: a URI, or the IRI of a type."""
+    if member == "entityIdSealed":
+        return uri(value, member, where)
+    if type(value) is not str or not value:
+        raise BadRequestData(f"{where}: '{member}' must be the name of an entity type, got {shown(value)}.")
+    return names.expand(value)
+
+
+def check_json(value: Any, where: str) -> Any:
+    """What a JsonProperty holds: an object or a list of objects (4.5.24.2)."""
+    if type(value) is dict or (type(value) is list and all(type(item) is dict for item in value)):
+        return value
+    raise BadRequestData(f"{where}: 'json' must be a JSON object or a list of JSON objects, got {shown(value)}.")
 
 
 def check_uris(value: Any, member: str, where: str) -> str | list[str]:

@@ -43,6 +43,8 @@ class Instance(TypedDict, total=False):
     datasetId: str
     expiresAt: str
     instanceId: str
+    entityIdSealed: str
+    entityTypeSealed: Iri
     createdAt: str
     modifiedAt: str
     deletedAt: str

@@ -17,7 +17,13 @@ SCOPE: Final[Iri] = NGSI_LD + "scope"
 # 4.6.2: a letter, then letters, numbers and '_'; optionally with one prefix before ':'.
 _NAME = re.compile(r"[^\W\d_]\w*(?::[^\W\d_]\w*)?")
 # A scheme, ':', and no character that RFC 3987 excludes. Non-ASCII letters are fine: they are IRIs.
-_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\"{}|\\^`\x00-\x20\x7f]+")
+# Characters that are not seen, or that turn others round, would let one id look like another; noncharacters are none.
+_UNSEEN = (
+    "\x00-\x20\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164"
+    "\ud800-\udfff\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+    + "".join(chr(plane << 16 | low) for plane in range(1, 17) for low in (0xFFFE, 0xFFFF))
+)
+_URI = re.compile(rf"[A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\"{{}}|\\^`{_UNSEEN}]+")
 
 
 class Names(Protocol):

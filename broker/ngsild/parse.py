@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
 from broker.errors import BadRequestData, InvalidRequest
+from broker.jsonio import loads
 from broker.ngsild.fragment import Fragment
 from broker.ngsild.geometry import check_geometry, looks_like_geometry
 from broker.ngsild.members import (
@@ -21,11 +22,15 @@ from broker.ngsild.members import (
     MEMBERS,
     NOT_ATTRIBUTE_NAMES,
     OUTPUT_ONLY,
+    PROOF,
+    SEALED,
     TYPE_OF_MEMBER,
     VALUE_MEMBERS,
+    check_json,
     check_language_map,
     check_member,
     check_object_list,
+    check_sealed,
     check_uris,
     date_time,
     expand_vocab,
@@ -91,6 +96,8 @@ def parse_fragment(
     for member, value in document.items():
         if member == "id" or member == "@id":
             entity_id = uri(value, "id", "The entity")
+            if value == NGSI_LD_NULL:
+                raise BadRequestData("The entity's 'id' must not be NGSI-LD Null.")
         elif member == "type" or member == "@type":
             types = _types(value, names)
         elif member == "scope":
@@ -98,7 +105,7 @@ def parse_fragment(
         elif member == "expiresAt":
             null = value == NGSI_LD_NULL and nulls != "refused"
             expires_at = value if null else date_time(value, "expiresAt", "The entity")
-        elif member == "@context" or member in IGNORED:
+        elif member == "@context" or (member in IGNORED and member != "instanceId"):
             continue
         elif member in NOT_ATTRIBUTE_NAMES:
             raise BadRequestData(f"An attribute of an entity cannot be named '{member}': NGSI-LD uses the name itself.")
@@ -229,6 +236,10 @@ class _Reader:
                         made[member] = kept
             elif member == "type" or member == "@type" or member in IGNORED:
                 continue
+            elif member in SEALED:
+                if not self._is_proof(term):
+                    raise BadRequestData(f"Attribute '{term}': only ngsildproof has '{member}'.")
+                made[member] = check_sealed(member, value, f"Attribute '{term}'", self.names)
             elif member in VALUE_MEMBERS or member in OUTPUT_ONLY:
                 raise BadRequestData(f"Attribute '{term}': a {kind} must not have '{member}'.")
             elif member == "@context":
@@ -265,10 +276,15 @@ class _Reader:
             raise _null_refused(term)
         match kind:
             case "Property" | "JsonProperty":
+                if kind == "JsonProperty":
+                    check_json(value, where)
+                elif self._is_proof(term) and type(value) is not dict:
+                    raise BadRequestData(f"{where}: 'value' must be the proof, a JSON object, got {shown(value)}.")
                 if type(value) is dict and not self.deep_nulls and _has_null(value.values()):
                     raise _null_refused(term)
                 return value
             case "GeoProperty":
+                value = _decoded(value)
                 check_geometry(value, f"{where}: 'value'", self.rules.geometry_vertices)
                 return value
             case "Relationship":
@@ -285,6 +301,10 @@ class _Reader:
                 return value
             case _:
                 return check_object_list(value, where)
+
+    def _is_proof(self, term: str) -> bool:
+        """Whether the path ends at ngsildproof (4.5.2.2)."""
+        return "proof" in term and self.names.expand(term.rpartition(".")[2]) == PROOF
 
     def _bare(self, term: str, value: Any) -> Instance:
         """A value alone: a Property, or a GeoProperty when it is a geometry (4.5.2.3, 4.5.4)."""
@@ -305,6 +325,16 @@ class _Reader:
         if not instances:
             raise BadRequestData(f"Attribute '{term}': 'dataset' must have at least one value.")
         return instances
+
+
+def _decoded(value: Any) -> Any:
+    """A geometry that stands as JSON in a string, as an object (4.7.2); anything else as it is."""
+    if type(value) is str and value.startswith("{"):
+        try:
+            return loads(value.encode())
+        except ValueError:
+            return value
+    return value
 
 
 def _is_reified(value: Any) -> bool:

@@ -25,7 +25,7 @@ class Form:
 
     representation: Representation = "normalized"
     sys_attrs: bool = False
-    """Show createdAt, modifiedAt and deletedAt."""
+    """Show createdAt, modifiedAt, deletedAt and expiresAt (6.3.11)."""
     pick: frozenset[str] | None = None
     """Only these attributes (IRIs) and of 'id', 'type', 'scope' only those in it; None: all."""
     omit: frozenset[str] = frozenset()
@@ -86,9 +86,9 @@ def _head(entity: Entity, names: Names, form: Form, *, with_id: bool) -> dict[st
     if "scope" in entity:
         scope = entity["scope"]
         shown["scope"] = scope[0] if len(scope) == 1 else scope
-    if "expiresAt" in entity:
-        shown["expiresAt"] = entity["expiresAt"]
     if form.sys_attrs:
+        if "expiresAt" in entity:
+            shown["expiresAt"] = entity["expiresAt"]
         shown["createdAt"] = entity["createdAt"]
         shown["modifiedAt"] = entity["modifiedAt"]
     if form.pick is not None or form.omit:
@@ -136,11 +136,14 @@ def _normalized(instance: Instance, names: Names, form: Form) -> dict[str, Any]:
         shown.pop("createdAt", None)
         shown.pop("modifiedAt", None)
         shown.pop("deletedAt", None)
+        shown.pop("expiresAt", None)
     kind = shown["type"]
     if kind in _SPECIAL:
         _special(shown, kind, names, form)
     if "valueType" in shown:
         shown["valueType"] = names.compact(shown["valueType"])
+    if "entityTypeSealed" in shown:
+        shown["entityTypeSealed"] = names.compact(shown["entityTypeSealed"])
     attrs = shown.pop("attrs", None)
     if attrs is not None:
         for name, instances in attrs.items():
@@ -182,6 +185,8 @@ def _concise(instance: Instance, names: Names, form: Form) -> Any:
         kind = shown["type"]
     if "valueType" in shown:
         shown["valueType"] = names.compact(shown["valueType"])
+    if "entityTypeSealed" in shown:
+        shown["entityTypeSealed"] = names.compact(shown["entityTypeSealed"])
     value = shown.get("value")
     # A Property that looks like a geometry would be read as a GeoProperty: there, the type must be said.
     if kind != "Property" or not looks_like_geometry(value):
@@ -238,6 +243,6 @@ _RENDERERS: Final[dict[str, Callable[[Instance, Names, Form], Any]]] = {
     "simplified": _simplified,
 }
 _SPECIAL = frozenset({"Relationship", "ListRelationship", "VocabProperty", "LanguageProperty"})
-_TIMES = frozenset({"createdAt", "modifiedAt", "deletedAt"})
+_TIMES = frozenset({"createdAt", "modifiedAt", "deletedAt", "expiresAt"})
 _VALUE_OR_TYPE = VALUE_MEMBERS | {"type"}
 _MEANINGFUL = _VALUE_OR_TYPE | {"@type", "@context", "dataset"}

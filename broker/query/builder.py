@@ -48,6 +48,8 @@ def entity_query(
     q = _q(parameters, expand, limits, linked=linked)
     geo = _geo(parameters, expand, limits)
     local = flag(parameters, "local") or parameters.get("type") == "*"
+    if parameters.get("type") == "*" and parameters.get("local") == "false":
+        raise BadRequestData("'type=*' asks for local entities: 'local' must not be false then.")
     if narrowed and not local and not selectors and not (types or _narrows(attributes, q) or geo):
         raise BadRequestData(
             "The query is too wide: at least one of 'type', 'attrs', 'q' and 'georel' must be given, or 'local=true'."

@@ -1,6 +1,6 @@
 """The parser of geo queries (ETSI GS CIM 009 v1.9.1, 4.10).
 
-    georel = "near" 1*2(";" ("maxDistance" / "minDistance") "==" PositiveNumber)     ; metres; each once
+    georel = "near" ";" ("maxDistance" / "minDistance") "==" PositiveNumber          ; metres
            / "within" / "contains" / "overlaps" / "intersects" / "equals" / "disjoint"
 
 The reference geometry is any of GeoJSON's (RFC 7946) but GeometryCollection.
@@ -70,6 +70,8 @@ def _parse_georel(georel: str) -> tuple[GeoRelation, dict[str, float]]:
     if relation not in _RELATIONS:
         raise BadRequestData(f"'georel' must be one of {', '.join(_RELATIONS)}, got '{relation}'.")
     distances: dict[str, float] = {}
+    if len(modifiers) > 1:
+        raise BadRequestData(f"'georel' near takes one distance, maxDistance or minDistance, got '{georel[:100]}'.")
     for modifier in modifiers:
         found = _DISTANCE.fullmatch(modifier)
         metres = float(found[2]) if found else 0.0

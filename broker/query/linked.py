@@ -28,6 +28,13 @@ async def without_links(query: EntityQuery, find: Find, most: int) -> EntityQuer
     return replace(query, q=await _resolved(query.q, find, most, query.now))
 
 
+def depth_of(q: Q | None) -> int:
+    """How many relationships `q` follows one after the other."""
+    if isinstance(q, And | Or):
+        return max(map(depth_of, q.terms), default=0)
+    return 1 + depth_of(q.q) if isinstance(q, Linked) else 0
+
+
 def _has_links(q: Q) -> bool:
     if isinstance(q, And | Or):
         return any(map(_has_links, q.terms))

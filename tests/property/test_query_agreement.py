@@ -77,6 +77,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(MEMBERS[:5]), inner, max_size=3),
     max_leaves=5,
 )
+objects = st.dictionaries(st.sampled_from(MEMBERS[:5]), values, max_size=3)
 numbers = st.sampled_from([17.0, 17.001, 17.002, 17.01, 18.0, -179.999, 179.999])
 latitudes = st.sampled_from([62.0, 62.001, 62.002, 62.01, 63.0, 89.99, -62.0])
 positions = st.tuples(numbers, latitudes).map(list)
@@ -123,7 +124,7 @@ contents: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.fixed_dictionaries({"type": st.just("VocabProperty"), "vocab": st.sampled_from(URIS)}),
     st.fixed_dictionaries({"type": st.just("ListProperty"), "valueList": st.lists(values, max_size=3)}),
     st.fixed_dictionaries({"type": st.just("ListRelationship"), "objectList": st.lists(st.sampled_from(URIS))}),
-    st.fixed_dictionaries({"type": st.just("JsonProperty"), "json": values}),
+    st.fixed_dictionaries({"type": st.just("JsonProperty"), "json": objects}),
     st.fixed_dictionaries({"type": st.just("GeoProperty"), "value": geometries}),
 )
 

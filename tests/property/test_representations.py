@@ -53,6 +53,9 @@ inner = st.recursive(
     max_leaves=12,
 )
 values = inner.filter(lambda value: value is not None)
+objects = st.dictionaries(st.sampled_from(["k", "id", "@x"]), values, max_size=2).flatmap(
+    lambda one: st.sampled_from([one, [one], []])
+)
 texts = st.text(min_size=1, max_size=12).filter(lambda text: text != NGSI_LD_NULL)
 languages = st.sampled_from(["sv", "en-GB", "@none", "zh-Hant"])
 uris = st.sampled_from(["urn:ngsi-ld:Device:1", "https://example.org/ö", "urn:x:2"])
@@ -73,7 +76,7 @@ single = st.one_of(
     attribute("GeoProperty", value=st.just({"type": "Point", "coordinates": [17.3, 62.4]})),
     attribute("LanguageProperty", languageMap=st.dictionaries(languages, texts, min_size=1)),
     attribute("VocabProperty", vocab=texts | st.lists(texts, min_size=1, max_size=3)),
-    attribute("JsonProperty", json=values),
+    attribute("JsonProperty", json=objects),
     attribute("ListProperty", valueList=st.lists(inner, max_size=4)),
     attribute("ListRelationship", objectList=st.lists(st.fixed_dictionaries({"object": uris}), max_size=3)),
 )
@@ -92,7 +95,7 @@ def attributes(draw: st.DrawFn, depth: int = 2) -> Any:
 
 entities = st.fixed_dictionaries(
     {"id": uris, "type": st.sampled_from(["Room", ["Room", "ex:Hall"]])},
-    optional={"scope": st.sampled_from(["/A", ["/A/B", "/C"]]), "expiresAt": times},
+    optional={"scope": st.sampled_from(["/A", ["/A/B", "/C"]])},
 ).flatmap(lambda head: st.dictionaries(names, attributes(), max_size=4).map(lambda attrs: {**head, **attrs}))
 
 

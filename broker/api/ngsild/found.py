@@ -16,6 +16,7 @@ from broker.api.paging import COUNT_HEADER, page_links
 from broker.api.preference import as_preferred
 from broker.api.services import Services, Tenant
 from broker.entities.linked import Join, Shown, linked_entities, objects_of
+from broker.errors import BadRequestData
 from broker.jsonld.context import Context
 from broker.ngsild.expired import living
 from broker.ngsild.model import Entity, Instance, Iri
@@ -23,7 +24,7 @@ from broker.ngsild.projection import MEMBERS
 from broker.ngsild.render import Form, render_entity, render_feature, render_features
 from broker.query.ast import EntityQuery, EntitySelector
 from broker.query.builder import entity_query, flag
-from broker.query.linked import without_links
+from broker.query.linked import depth_of, without_links
 from broker.query.q import parse_q
 from broker.stores.base import Needs, TenantStore
 
@@ -203,6 +204,8 @@ async def answer_query(
     limits = services.settings.limits
     wanted = Answering(request, services, tenant, given, names)
     asked = entity_query(given, names.expand, limits, selectors=selectors, linked=True)
+    if depth_of(asked.q) > (wanted.join.level if wanted.join is not None else 0):
+        raise BadRequestData("'q' asks for linked entities deeper than 'join' and 'joinLevel' retrieve them.")
     if "csf" in given:
         parse_q(given["csf"], names.expand, limits)  # which sources: this broker is the only one
     now = services.clock.now()

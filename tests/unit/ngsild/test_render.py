@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from broker.jsonio import dumps
 from broker.ngsild.fragment import deleted_instance
 from broker.ngsild.language import parse_languages
 from broker.ngsild.merge import create
@@ -19,7 +20,6 @@ NORMALIZED: dict[str, Any] = {
     "id": "urn:ngsi-ld:Room:214",
     "type": ["Room", "Place"],
     "scope": ["/A", "/B"],
-    "expiresAt": "2027-01-01T00:00:00Z",
     "temperature": {
         "type": "Property",
         "value": 21.5,
@@ -42,7 +42,6 @@ CONCISE: dict[str, Any] = {
     "id": "urn:ngsi-ld:Room:214",
     "type": ["Room", "Place"],
     "scope": ["/A", "/B"],
-    "expiresAt": "2027-01-01T00:00:00Z",
     "temperature": {
         "value": 21.5,
         "unitCode": "CEL",
@@ -64,7 +63,6 @@ SIMPLIFIED: dict[str, Any] = {
     "id": "urn:ngsi-ld:Room:214",
     "type": ["Room", "Place"],
     "scope": ["/A", "/B"],
-    "expiresAt": "2027-01-01T00:00:00Z",
     "temperature": 21.5,
     "plain": {"a": 1},
     "typed": 1,
@@ -83,7 +81,16 @@ def stored(document: dict[str, Any]) -> Entity:
     return create(parse_entity(document, CORE), T0).entity
 
 
-ROOM = stored(NORMALIZED)
+EXPIRY = "2027-01-01T00:00:00Z"
+ROOM = stored({**NORMALIZED, "expiresAt": EXPIRY})
+
+
+def test_when_it_expires_is_shown_with_the_system_attributes_alone() -> None:
+    transient = stored({**NORMALIZED, "expiresAt": EXPIRY, "plain": {"value": 1, "expiresAt": EXPIRY}})
+    for representation in ("normalized", "concise"):
+        shown = render_entity(transient, CORE, Form(representation, sys_attrs=True))
+        assert shown["expiresAt"] == shown["plain"]["expiresAt"] == EXPIRY
+        assert b"expiresAt" not in dumps(render_entity(transient, CORE, Form(representation)))
 
 
 def only(*attributes: str) -> frozenset[str]:
@@ -96,7 +103,7 @@ def test_normalized_gives_back_what_was_sent() -> None:
 
 def test_concise_leaves_out_what_can_be_inferred_and_reads_as_the_same() -> None:
     assert render_entity(ROOM, CORE, Form("concise")) == CONCISE
-    assert stored(CONCISE) == ROOM
+    assert stored({**CONCISE, "expiresAt": EXPIRY}) == ROOM
 
 
 def test_simplified_gives_values_alone() -> None:
@@ -123,11 +130,10 @@ def test_system_times_are_shown_when_asked_for() -> None:
 
 
 def test_attributes_are_projected() -> None:
-    assert set(render_entity(ROOM, CORE, Form(attrs=only("speed")))) == {"id", "type", "scope", "expiresAt", "speed"}
+    assert set(render_entity(ROOM, CORE, Form(attrs=only("speed")))) == {"id", "type", "scope", "speed"}
     picked = Form("simplified", pick=only("temperature") | {"id"})
     assert render_entity(ROOM, CORE, picked) == {
         "id": ROOM["id"],
-        "expiresAt": "2027-01-01T00:00:00Z",
         "temperature": 21.5,
     }
     omitted = Form(omit=only("speed", "plain") | {"scope"})

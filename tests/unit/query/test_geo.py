@@ -17,13 +17,14 @@ def parse(georel: str, geometry: str, coordinates: str, geoproperty: str | None 
     return parse_geo(georel, geometry, coordinates, geoproperty, expand, LIMITS)
 
 
-def test_near_takes_a_largest_and_a_smallest_distance() -> None:
+def test_near_takes_a_largest_or_a_smallest_distance() -> None:
     point = {"type": "Point", "coordinates": [8, 40]}
     assert parse("near;maxDistance==2000", "Point", "[8,40]") == GeoQuery("near", point, LOCATION, 2000.0, None)
     assert parse("near;minDistance==1.5e3", "Point", "[8,40]", "observationSpace") == GeoQuery(
         "near", point, VOCAB + "observationSpace", None, 1500.0
     )
-    assert parse("near;maxDistance==9;minDistance==1", "Point", "[8,40]") == GeoQuery("near", point, LOCATION, 9.0, 1.0)
+    with pytest.raises(BadRequestData, match="one distance"):
+        parse("near;maxDistance==9;minDistance==1", "Point", "[8,40]")
 
 
 @pytest.mark.parametrize("georel", ["within", "contains", "overlaps", "intersects", "equals", "disjoint"])
