@@ -117,8 +117,8 @@ async def test_projections_reach_into_linked_entities(api: Api) -> None:
 
 async def test_q_asks_what_linked_entities_are_like(api: Api) -> None:
     assert await names(api, type="Building", q='isIn{name}=="Sundsvall"', join="flat", pick="id,name") == [
-        "west",
         "east",
+        "west",
     ]
     assert await names(api, type="Building", q='isIn{City:isIn{name}}=="Sverige"', join="inline", joinLevel=2) == [
         "east", "west",
@@ -158,7 +158,9 @@ async def test_a_query_by_post_is_the_query_by_get(api: Api) -> None:
 
 
 async def test_far_pages_are_linked_by_where_they_begin_and_hold_every_entity_once(api: Api) -> None:
-    rows = [{"id": f"urn:ngsi-ld:Row:{number}", "type": "Row", "n": number} for number in range(2600)]
+    rows: list[dict[str, Any]] = [
+        {"id": f"urn:ngsi-ld:Row:{number}", "type": "Row", "n": number} for number in range(2600)
+    ]
     for start in range(0, len(rows), 650):
         await api.ask("POST", "/entityOperations/create", rows[start : start + 650], status=201)
     path: str | None = "/entities?type=Row&limit=600&pick=id"
