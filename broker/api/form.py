@@ -24,7 +24,7 @@ _REPRESENTATIONS: Final[dict[str, Representation]] = {
     "simplified": "simplified",
     "keyValues": "simplified",
 }
-_OPTIONS: Final = frozenset({*_REPRESENTATIONS, "sysAttrs"})
+OPTIONS: Final = frozenset({*_REPRESENTATIONS, "sysAttrs"})
 JOIN: Final = frozenset({"containedBy", "join", "joinLevel"})
 
 Shows = Callable[[Entity], Shown]
@@ -38,7 +38,7 @@ def read_form(given: Mapping[str, str], names: Names, limits: Limits) -> Form:
     """
     if PARAMETERS.isdisjoint(given):
         return _PLAIN
-    keywords = options(given, _OPTIONS)
+    keywords = options(given, OPTIONS)
     attributes = names_of(given.get("attrs"), "attrs", limits)
     for name in attributes:
         if name in MEMBERS:

@@ -20,11 +20,11 @@ def routes(services: Services) -> list[Route]:
     """Liveness, readiness, metrics."""
 
     async def live(request: web.Request) -> web.Response:
-        """200 as long as the process serves requests."""
+        """Is it alive? 200 as long as the process serves requests."""
         return _json(200, {"status": "ok"})
 
     async def ready(request: web.Request) -> web.Response:
-        """200 when every component is 'ok', else 503; the body says which is not, and why."""
+        """Is it ready? 200 when every component is 'ok', else 503; the body says which is not, and why."""
         try:
             async with asyncio.timeout(READY_SECONDS):
                 components = await services.ready()
@@ -34,13 +34,13 @@ def routes(services: Services) -> list[Route]:
         return _json(200 if well else 503, {"status": "ok" if well else "not ready", "components": components})
 
     async def metrics(request: web.Request) -> web.Response:
-        """Everything counted, in Prometheus' text format."""
+        """Read the metrics. Everything that is counted, in Prometheus' text format."""
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return [
-        Route("GET", "/health/live", live, public=True),
-        Route("GET", "/health/ready", ready, public=True),
-        Route("GET", "/metrics", metrics),
+        Route("GET", "/health/live", live, public=True, answers={200: "Alive"}),
+        Route("GET", "/health/ready", ready, public=True, answers={200: "Readiness", 503: "Readiness"}),
+        Route("GET", "/metrics", metrics, answers={200: "Text"}, media=("text/plain",)),
     ]
 
 

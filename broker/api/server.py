@@ -22,6 +22,7 @@ from broker.api.ngsild import (
     query,
     subscriptions,
 )
+from broker.api.openapi import docs
 from broker.api.route import Route
 from broker.api.routing import with_routes
 from broker.api.services import Services
@@ -39,7 +40,7 @@ def build_app(services: Services) -> web.Application:
 
 def all_routes(services: Services) -> list[Route]:
     """The routes of all resources."""
-    return [
+    table = [
         *entities.routes(services),
         *query.routes(services),
         *provision.routes(services),
@@ -57,6 +58,7 @@ def all_routes(services: Services) -> list[Route]:
         *tenants.routes(services),
         *health.routes(services),
     ]
+    return [*table, *docs.routes(services, table)]
 
 
 def make_runner(app: web.Application, services: Services) -> web.AppRunner:

@@ -31,7 +31,7 @@ def routes(services: Services) -> list[Route]:
         )
 
     async def take_in(request: web.Request) -> web.Response:
-        """One message of a network server; `?event=` says of which kind, as ChirpStack's HTTP integration does.
+        """Take in one message of a network server. `event` says of which kind, as ChirpStack's HTTP integration does.
 
         200 applied or known already, 202 kept in quarantine; 400 and 413 not understood, but kept; 503 not taken.
         """
@@ -60,4 +60,13 @@ def routes(services: Services) -> list[Route]:
             content_type=JSON,
         )
 
-    return [Route("POST", "/api/v1/uplinks/{network}", take_in)]
+    return [
+        Route(
+            "POST",
+            "/api/v1/uplinks/{network}",
+            take_in,
+            parameters=KNOWN,
+            body="NetworkMessage",
+            answers={200: "Receipt", 202: "Receipt"},
+        )
+    ]

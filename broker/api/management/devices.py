@@ -20,6 +20,7 @@ from broker.errors import BadRequestData, ResourceNotFound
 from broker.stores.base import Record
 
 STATE_TIMES = ("lastSeen", "joinedAt")
+PAGED = frozenset(("limit", "after"))
 
 
 def routes(services: Services) -> list[Route]:
@@ -27,14 +28,17 @@ def routes(services: Services) -> list[Route]:
     store, writer = services.tenants.default.store, services.tenants.default.writer
 
     async def list_devices(request: web.Request) -> web.Response:
-        given = parameters(request, frozenset(("limit", "after")))
+        """List devices. In order of their ids, each with its state and its bindings."""
+        given = parameters(request, PAGED)
         records = await store.records("device", after=given.get("after", ""), limit=page_limit(given))
         return answer([await shown(record) for record in records])
 
     async def show_device(request: web.Request) -> web.Response:
+        """Show a device, with its state and its bindings."""
         return answer(await shown(await found(request.match_info["device"])))
 
     async def put_device(request: web.Request) -> web.Response:
+        """Register a device, or change what is registered of it. Its id is in lower case."""
         device_id = request.match_info["device"]
         device = from_user({**await body(request, services), "id": device_id}, Device, "device")
         check_id(device.id, "device")
@@ -59,11 +63,13 @@ def routes(services: Services) -> list[Route]:
         }
 
     async def list_models(request: web.Request) -> web.Response:
-        given = parameters(request, frozenset(("limit", "after")))
+        """List device models. In order of their ids."""
+        given = parameters(request, PAGED)
         records = await store.records("device_model", after=given.get("after", ""), limit=page_limit(given))
         return answer([record.body for record in records])
 
     async def show_model(request: web.Request) -> web.Response:
+        """Show a device model."""
         model_id = request.match_info["model"]
         record = await store.record("device_model", model_id)
         if record is None:
@@ -71,6 +77,7 @@ def routes(services: Services) -> list[Route]:
         return answer(record.body)
 
     async def put_model(request: web.Request) -> web.Response:
+        """Add a device model, or replace it. No restart is needed."""
         model_id = request.match_info["model"]
         model = from_user({**await body(request, services), "id": model_id}, DeviceModel, "device model")
         check_model(model)
@@ -78,10 +85,16 @@ def routes(services: Services) -> list[Route]:
         return answer(to_body(model), 201 if created else 200)
 
     return [
-        Route("GET", "/api/v1/devices", list_devices),
-        Route("GET", "/api/v1/devices/{device}", show_device),
-        Route("PUT", "/api/v1/devices/{device}", put_device),
-        Route("GET", "/api/v1/device-models", list_models),
-        Route("GET", "/api/v1/device-models/{model}", show_model),
-        Route("PUT", "/api/v1/device-models/{model}", put_model),
+        Route("GET", "/api/v1/devices", list_devices, parameters=PAGED, answers={200: "DeviceShown[]"}),
+        Route("GET", "/api/v1/devices/{device}", show_device, answers={200: "DeviceShown"}),
+        Route("PUT", "/api/v1/devices/{device}", put_device, body="NewDevice", answers={200: "Device", 201: "Device"}),
+        Route("GET", "/api/v1/device-models", list_models, parameters=PAGED, answers={200: "DeviceModel[]"}),
+        Route("GET", "/api/v1/device-models/{model}", show_model, answers={200: "DeviceModel"}),
+        Route(
+            "PUT",
+            "/api/v1/device-models/{model}",
+            put_model,
+            body="NewDeviceModel",
+            answers={200: "DeviceModel", 201: "DeviceModel"},
+        ),
     ]

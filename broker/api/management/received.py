@@ -17,12 +17,16 @@ from broker.errors import BadRequestData, ResourceNotFound
 from broker.ngsild.render import render_instance
 from broker.stores.base import UplinkStatus
 
+UPLINKS = frozenset(("status", "device", "after", "limit", "newestFirst"))
+HISTORY = frozenset(("entity", "attribute", "since", "until", "limit", "newestFirst"))
+
 
 def routes(services: Services) -> list[Route]:
     """Quarantine, raw uplinks, history rows."""
     store = services.tenants.default.store
 
     async def quarantine(request: web.Request) -> web.Response:
+        """List the quarantine. What waits, by device and reason."""
         parameters(request, frozenset())
         groups = await store.quarantine()
         return answer(
@@ -39,7 +43,8 @@ def routes(services: Services) -> list[Route]:
         )
 
     async def uplinks(request: web.Request) -> web.Response:
-        given = parameters(request, frozenset(("status", "device", "after", "limit", "newestFirst")))
+        """List uplinks. As they came in, and what became of each."""
+        given = parameters(request, UPLINKS)
         status = given.get("status")
         if status is not None and status not in get_args(UplinkStatus):
             known = ", ".join(get_args(UplinkStatus))
@@ -54,13 +59,15 @@ def routes(services: Services) -> list[Route]:
         return answer([shown_uplink(row) for row in rows])
 
     async def uplink(request: web.Request) -> web.Response:
+        """Show one uplink, with its bytes."""
         row = await store.uplink(request.match_info["uplink"])
         if row is None:
             raise ResourceNotFound(f"There is no uplink '{request.match_info['uplink'][:80]}'.")
         return answer({**shown_uplink(row), "raw": base64.b64encode(row.raw).decode()})
 
     async def history(request: web.Request) -> web.Response:
-        given = parameters(request, frozenset(("entity", "attribute", "since", "until", "limit", "newestFirst")))
+        """Read the history. What an entity's attributes were, and which device measured it."""
+        given = parameters(request, HISTORY)
         if "entity" not in given:
             raise BadRequestData("'entity' is required: the id of the entity whose history is asked for.")
         names = services.contexts.core
@@ -83,8 +90,8 @@ def routes(services: Services) -> list[Route]:
         )
 
     return [
-        Route("GET", "/api/v1/quarantine", quarantine),
-        Route("GET", "/api/v1/uplinks", uplinks),
-        Route("GET", "/api/v1/uplinks/{uplink}", uplink),
-        Route("GET", "/api/v1/history", history),
+        Route("GET", "/api/v1/quarantine", quarantine, answers={200: "QuarantineGroup[]"}),
+        Route("GET", "/api/v1/uplinks", uplinks, parameters=UPLINKS, answers={200: "Uplink[]"}),
+        Route("GET", "/api/v1/uplinks/{uplink}", uplink, answers={200: "Uplink"}),
+        Route("GET", "/api/v1/history", history, parameters=HISTORY, answers={200: "HistoryRow[]"}),
     ]

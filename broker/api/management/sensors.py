@@ -19,6 +19,7 @@ from broker.errors import BadRequestData, ResourceNotFound
 from broker.jsonld.context import Context
 from broker.stores.base import Record
 
+LIST = frozenset(("limit", "after", "entity"))
 SWAP_MEMBERS = ("virtualSensor", "device", "at", "model", "deviceName")
 
 
@@ -27,12 +28,14 @@ def routes(services: Services) -> list[Route]:
     store, writer, claims = services.tenants.default.store, services.tenants.default.writer, services.claims
 
     async def list_sensors(request: web.Request) -> web.Response:
-        given = parameters(request, frozenset(("limit", "after", "entity")))
+        """List virtual sensors. In order of their ids, each with its bindings."""
+        given = parameters(request, LIST)
         key = f"entity:{given['entity']}" if "entity" in given else None
         records = await store.records("virtual_sensor", key=key, after=given.get("after", ""), limit=page_limit(given))
         return answer([await shown(record) for record in records])
 
     async def show_sensor(request: web.Request) -> web.Response:
+        """Show a virtual sensor, with its bindings."""
         sensor_id = request.match_info["sensor"]
         record = await store.record("virtual_sensor", sensor_id)
         if record is None:
@@ -45,6 +48,7 @@ def routes(services: Services) -> list[Route]:
         return {**_compacted(record.body, names), "bindings": [shown_binding(one) for one in bindings]}
 
     async def put_sensor(request: web.Request) -> web.Response:
+        """Define a virtual sensor. It says which quantity becomes which attribute of which entity."""
         document = await body(request, services)
         context = await services.contexts.resolve(document.pop("@context", None))
         sensor = from_user(
@@ -55,6 +59,7 @@ def routes(services: Services) -> list[Route]:
         return answer(_compacted(to_body(sensor), services.contexts.core), 201 if created else 200)
 
     async def swap(request: web.Request) -> web.Response:
+        """Swap a device. Another one is the virtual sensor from now on, or from the time that is said; its uplinks that wait are replayed."""
         given = members(await body(request, services), SWAP_MEMBERS)
         sensor, device = text(given, "virtualSensor", required=True), text(given, "device", required=True)
         assert sensor is not None and device is not None
@@ -68,6 +73,7 @@ def routes(services: Services) -> list[Route]:
         return answer(shown_claim(claimed), 201)
 
     async def claim(request: web.Request) -> web.Response:
+        """Claim a device from quarantine. The request says which virtual sensor it is; what it has sent so far is replayed."""
         given = members(await body(request, services), SWAP_MEMBERS)
         sensor = text(given, "virtualSensor", required=True)
         assert sensor is not None
@@ -81,6 +87,7 @@ def routes(services: Services) -> list[Route]:
         return answer(shown_claim(claimed), 201)
 
     async def unbind(request: web.Request) -> web.Response:
+        """Unbind a virtual sensor. No device is it any more."""
         given = members(await body(request, services), ("at",))
         at = moment(given.get("at"), "at")
         at = at if at is not None else services.clock.now()
@@ -88,12 +95,24 @@ def routes(services: Services) -> list[Route]:
         return answer(to_body(closed))
 
     return [
-        Route("GET", "/api/v1/virtual-sensors", list_sensors),
-        Route("GET", "/api/v1/virtual-sensors/{sensor}", show_sensor),
-        Route("PUT", "/api/v1/virtual-sensors/{sensor}", put_sensor),
-        Route("POST", "/api/v1/virtual-sensors/{sensor}/unbind", unbind),
-        Route("POST", "/api/v1/swaps", swap),
-        Route("POST", "/api/v1/devices/{device}/claim", claim),
+        Route("GET", "/api/v1/virtual-sensors", list_sensors, parameters=LIST, answers={200: "VirtualSensorShown[]"}),
+        Route("GET", "/api/v1/virtual-sensors/{sensor}", show_sensor, answers={200: "VirtualSensorShown"}),
+        Route(
+            "PUT",
+            "/api/v1/virtual-sensors/{sensor}",
+            put_sensor,
+            body="NewVirtualSensor",
+            answers={200: "VirtualSensor", 201: "VirtualSensor"},
+        ),
+        Route(
+            "POST",
+            "/api/v1/virtual-sensors/{sensor}/unbind",
+            unbind,
+            body="Unbinding",
+            answers={200: "Binding", 409: ""},
+        ),
+        Route("POST", "/api/v1/swaps", swap, body="Swap", answers={201: "Claimed", 404: "", 409: ""}),
+        Route("POST", "/api/v1/devices/{device}/claim", claim, body="Claim", answers={201: "Claimed", 409: ""}),
     ]
 
 

@@ -18,12 +18,12 @@ def routes(services: Services) -> list[Route]:
     tenants = services.tenants
 
     async def listed(request: web.Request) -> web.Response:
-        """All but the default tenant, in order of their names."""
+        """List tenants. All but the default one, in order of their names."""
         parameters(request, frozenset())
         return answer(await shown())
 
     async def show(request: web.Request) -> web.Response:
-        """One tenant."""
+        """Show one tenant."""
         name = request.match_info["tenant"]
         for tenant in await shown():
             if tenant["id"] == name:
@@ -31,7 +31,7 @@ def routes(services: Services) -> list[Route]:
         raise ResourceNotFound(f"There is no tenant '{name[:100]}'.")
 
     async def create(request: web.Request) -> web.Response:
-        """Create a tenant: {"id": NAME}. Raises AlreadyExists."""
+        """Create a tenant. Needed only where the settings do not let the first write create it."""
         name = text(members(await body(request, services), ("id",)), "id", required=True)
         assert name is not None
         await tenants.create(name)
@@ -41,7 +41,7 @@ def routes(services: Services) -> list[Route]:
         return [{"id": record.id, **record.body} for record in await tenants.recorded()]
 
     return [
-        Route("GET", "/api/v1/tenants", listed),
-        Route("POST", "/api/v1/tenants", create),
-        Route("GET", "/api/v1/tenants/{tenant}", show),
+        Route("GET", "/api/v1/tenants", listed, answers={200: "Tenant[]"}),
+        Route("POST", "/api/v1/tenants", create, body="NewTenant", answers={201: "", 409: "", 422: ""}),
+        Route("GET", "/api/v1/tenants/{tenant}", show, answers={200: "Tenant"}),
     ]

@@ -11,7 +11,7 @@ from broker.api.context import read_document, request_context
 from broker.api.ids import attribute_name, entity_id
 from broker.api.parameters import options, parameters
 from broker.api.problem import JSON
-from broker.api.route import Route
+from broker.api.route import CONDITIONS, Route
 from broker.api.services import Services
 from broker.api.tenant import tenant_of
 from broker.api.typed import of_type
@@ -34,6 +34,7 @@ ALL = "/ngsi-ld/v1/entities/{entity}/attrs"
 ONE = "/ngsi-ld/v1/entities/{entity}/attrs/{attribute}"
 
 APPEND = frozenset({"options", "type", "local"})
+APPEND_OPTIONS = frozenset({"noOverwrite"})
 UPDATE = frozenset({"type", "local"})
 DELETE = frozenset({"datasetId", "deleteAll", "type", "local"})
 
@@ -63,7 +64,7 @@ def routes(services: Services) -> list[Route]:
         """Append Attributes (6.6.3.1, 5.6.3)."""
         tenant = await tenant_of(request, services)
         given = parameters(request, APPEND)
-        overwrite = "noOverwrite" not in options(given, frozenset({"noOverwrite"}))
+        overwrite = "noOverwrite" not in options(given, APPEND_OPTIONS)
         entity = entity_id(request)
         sent = await read_document(request, services)
         fragment = parse_fragment(sent.value, sent.names, rules)
@@ -113,11 +114,30 @@ def routes(services: Services) -> list[Route]:
         return web.Response(status=204)
 
     return [
-        Route("PATCH", ALL, update),
-        Route("POST", ALL, append),
-        Route("PATCH", ONE, partial),
-        Route("PUT", ONE, replace),
-        Route("DELETE", ONE, delete),
+        Route(
+            "PATCH",
+            ALL,
+            update,
+            parameters=UPDATE,
+            headers=CONDITIONS,
+            body="EntityFragment",
+            answers={204: "", 207: "UpdateResult"},
+        ),
+        Route(
+            "POST",
+            ALL,
+            append,
+            parameters=APPEND,
+            options=APPEND_OPTIONS,
+            headers=CONDITIONS,
+            body="EntityFragment",
+            answers={204: "", 207: "UpdateResult"},
+        ),
+        Route(
+            "PATCH", ONE, partial, parameters=UPDATE, headers=CONDITIONS, body="AttributeFragment", answers={204: ""}
+        ),
+        Route("PUT", ONE, replace, parameters=UPDATE, headers=CONDITIONS, body="AttributeFragment", answers={204: ""}),
+        Route("DELETE", ONE, delete, parameters=DELETE, headers=CONDITIONS, answers={204: ""}),
     ]
 
 

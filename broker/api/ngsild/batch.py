@@ -35,6 +35,8 @@ ALL = "/ngsi-ld/v1/entityOperations"
 
 PLAIN = frozenset({"local"})
 WITH_OPTIONS = frozenset({"local", "options"})
+UPSERT_OPTIONS = frozenset({"replace", "update"})
+UPDATE_OPTIONS = frozenset({"noOverwrite"})
 
 MOST_CONTEXTS: Final = 100
 """Different @contexts in one batch, count: each may have to be fetched."""
@@ -71,7 +73,7 @@ def routes(services: Services) -> list[Route]:
         tenant = await tenant_of(request, services)
         given = parameters(request, WITH_OPTIONS)
         flag(given, "local")
-        modes = options(given, frozenset({"replace", "update"}))
+        modes = options(given, UPSERT_OPTIONS)
         if len(modes) > 1:
             raise BadRequestData("The parameter 'options' must have one of 'replace' and 'update', not both.")
         body = await _read_array(request, services)
@@ -96,7 +98,7 @@ def routes(services: Services) -> list[Route]:
         tenant = await tenant_of(request, services)
         given = parameters(request, WITH_OPTIONS)
         flag(given, "local")
-        overwrite = "noOverwrite" not in options(given, frozenset({"noOverwrite"}))
+        overwrite = "noOverwrite" not in options(given, UPDATE_OPTIONS)
 
         def read(document: Any, names: Context) -> EntityCommand:
             return append_attributes(document["id"], parse_fragment(document, names, rules), overwrite=overwrite)
@@ -132,11 +134,49 @@ def routes(services: Services) -> list[Route]:
         return run.result() if run.errors else web.Response(status=204)
 
     return [
-        Route("POST", f"{ALL}/create", create),
-        Route("POST", f"{ALL}/upsert", upsert),
-        Route("POST", f"{ALL}/update", update),
-        Route("POST", f"{ALL}/delete", delete),
-        Route("POST", f"{ALL}/merge", merge),
+        Route(
+            "POST",
+            f"{ALL}/create",
+            create,
+            parameters=PLAIN,
+            body="NewEntities",
+            answers={201: "EntityIds", 207: "BatchOperationResult"},
+        ),
+        Route(
+            "POST",
+            f"{ALL}/upsert",
+            upsert,
+            parameters=WITH_OPTIONS,
+            options=UPSERT_OPTIONS,
+            body="NewEntities",
+            answers={201: "EntityIds", 204: "", 207: "BatchOperationResult"},
+        ),
+        Route(
+            "POST",
+            f"{ALL}/update",
+            update,
+            parameters=WITH_OPTIONS,
+            options=UPDATE_OPTIONS,
+            body="EntityFragments",
+            answers={204: "", 207: "BatchOperationResult"},
+        ),
+        Route(
+            "POST",
+            f"{ALL}/delete",
+            delete,
+            parameters=PLAIN,
+            context=False,
+            body="EntityIds",
+            answers={204: "", 207: "BatchOperationResult"},
+        ),
+        Route(
+            "POST",
+            f"{ALL}/merge",
+            merge,
+            parameters=PLAIN,
+            body="EntityFragments",
+            answers={204: "", 207: "BatchOperationResult"},
+        ),
     ]
 
 

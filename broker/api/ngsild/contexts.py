@@ -138,11 +138,11 @@ def routes(services: Services) -> list[Route]:
         return body
 
     return [
-        Route("POST", ALL, add),
-        Route("GET", ALL, query),
-        Route("DELETE", ALL, delete_none),
-        Route("GET", ONE, serve),
-        Route("DELETE", ONE, delete),
+        Route("POST", ALL, add, context=False, body="ContextDocument", answers={201: ""}),
+        Route("GET", ALL, query, parameters=LIST, context=False, answers={200: "Contexts"}, media=DATA),
+        Route("DELETE", ALL, delete_none, context=False),
+        Route("GET", ONE, serve, parameters=SERVE, context=False, answers={200: "ServedContext", 422: ""}, media=DATA),
+        Route("DELETE", ONE, delete, parameters=DELETE, context=False, answers={204: "", 504: ""}),
     ]
 
 

@@ -83,10 +83,10 @@ def routes(services: Services) -> list[Route]:
         return answer(request, _attribute(found[0], names), names, media_type)
 
     return [
-        Route("GET", TYPES, types),
-        Route("GET", TYPE, one_type),
-        Route("GET", ATTRIBUTES, attributes),
-        Route("GET", ATTRIBUTE, one_attribute),
+        Route("GET", TYPES, types, parameters=LIST, answers={200: "EntityTypes"}, media=DATA),
+        Route("GET", TYPE, one_type, parameters=ONE, answers={200: "EntityTypeInfo"}, media=DATA),
+        Route("GET", ATTRIBUTES, attributes, parameters=LIST, answers={200: "Attributes"}, media=DATA),
+        Route("GET", ATTRIBUTE, one_attribute, parameters=ONE, answers={200: "AttributeInfo"}, media=DATA),
     ]
 
 

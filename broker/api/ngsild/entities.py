@@ -6,7 +6,9 @@ from aiohttp import web
 
 from broker.api.conditional import tagged
 from broker.api.context import request_context
+from broker.api.form import OPTIONS
 from broker.api.ids import entity_id
+from broker.api.negotiation import ENTITIES
 from broker.api.ngsild.found import QUERY, READ, Answering, answer_query
 from broker.api.parameters import parameters
 from broker.api.route import Route
@@ -56,6 +58,24 @@ def routes(services: Services) -> list[Route]:
         return tagged(request, answering.answer(body[0], altered=altered), stored.version)
 
     return [
-        Route("GET", ALL, query),
-        Route("GET", ONE, retrieve),
+        Route(
+            "GET",
+            ALL,
+            query,
+            parameters=QUERY,
+            options=OPTIONS,
+            headers=("Prefer",),
+            answers={200: "Entity[]", 203: "Entity[]"},
+            media=ENTITIES,
+        ),
+        Route(
+            "GET",
+            ONE,
+            retrieve,
+            parameters=READ,
+            options=OPTIONS,
+            headers=("If-None-Match", "Prefer"),
+            answers={200: "Entity", 203: "Entity", 304: ""},
+            media=ENTITIES,
+        ),
     ]

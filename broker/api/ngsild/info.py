@@ -56,7 +56,7 @@ def routes(services: Services) -> list[Route]:
                 raise
             return request.headers[HEADER]
 
-    return [Route("GET", IDENTITY, identity)]
+    return [Route("GET", IDENTITY, identity, answers={200: "ContextSourceIdentity"}, media=DATA)]
 
 
 async def source_alias(services: Services) -> str:

@@ -13,7 +13,7 @@ from broker.api.context import read_document, request_context
 from broker.api.ids import entity_id
 from broker.api.ngsild.entities import ALL, ONE
 from broker.api.parameters import options, parameters
-from broker.api.route import Route
+from broker.api.route import CONDITIONS, Route
 from broker.api.services import Services
 from broker.api.tenant import tenant_of
 from broker.api.typed import check_type, of_type
@@ -95,10 +95,19 @@ def routes(services: Services) -> list[Route]:
         return web.Response(status=204)
 
     return [
-        Route("POST", ALL, create),
-        Route("PATCH", ONE, merge),
-        Route("PUT", ONE, replace),
-        Route("DELETE", ONE, delete),
+        Route("POST", ALL, create, parameters=CREATE, body="NewEntity", answers={201: "", 409: ""}),
+        Route(
+            "PATCH",
+            ONE,
+            merge,
+            parameters=MERGE,
+            options=_SIMPLIFIED,
+            headers=CONDITIONS,
+            body="EntityFragment",
+            answers={204: ""},
+        ),
+        Route("PUT", ONE, replace, parameters=REPLACE, headers=CONDITIONS, body="EntityFragment", answers={204: ""}),
+        Route("DELETE", ONE, delete, parameters=DELETE, headers=CONDITIONS, answers={204: ""}),
     ]
 
 

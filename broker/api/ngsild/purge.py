@@ -79,7 +79,7 @@ def routes(services: Services) -> list[Route]:
                 return web.Response(status=204)
             page = replace(page, after=found.next)
 
-    return [Route("DELETE", ALL, purge)]
+    return [Route("DELETE", ALL, purge, parameters=PURGE, answers={204: ""})]
 
 
 def _attributes(given: Mapping[str, str], name: str, names: Names, limits: Limits) -> frozenset[Iri] | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from aiohttp import web
 
 from broker.api.context import read_document
+from broker.api.form import OPTIONS
+from broker.api.negotiation import ENTITIES
 from broker.api.ngsild.found import QUERY, answer_query
 from broker.api.parameters import parameters
 from broker.api.route import Route
@@ -40,4 +42,16 @@ def routes(services: Services) -> list[Route]:
             source=sent.source,
         )
 
-    return [Route("POST", QUERY_BY_POST, query)]
+    return [
+        Route(
+            "POST",
+            QUERY_BY_POST,
+            query,
+            parameters=QUERY,
+            options=OPTIONS,
+            headers=("Prefer",),
+            body="Query",
+            answers={200: "Entity[]", 203: "Entity[]"},
+            media=ENTITIES,
+        )
+    ]

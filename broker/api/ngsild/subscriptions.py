@@ -28,6 +28,7 @@ ONE = "/ngsi-ld/v1/subscriptions/{subscription}"
 
 WRITE = frozenset({"local"})
 RETRIEVE = frozenset({"local", "options"})
+OPTIONS = frozenset({"sysAttrs"})
 QUERY = RETRIEVE | {"count", "limit", "offset"}
 """`offset` and `count`: 5.5.9.2, 6.3.13."""
 
@@ -111,11 +112,11 @@ def routes(services: Services) -> list[Route]:
         return web.Response(status=204)
 
     return [
-        Route("POST", ALL, create),
-        Route("GET", ALL, query),
-        Route("GET", ONE, retrieve),
-        Route("PATCH", ONE, update),
-        Route("DELETE", ONE, delete),
+        Route("POST", ALL, create, parameters=WRITE, body="Subscription", answers={201: "", 409: "", 422: ""}),
+        Route("GET", ALL, query, parameters=QUERY, options=OPTIONS, answers={200: "Subscription[]"}, media=DATA),
+        Route("GET", ONE, retrieve, parameters=RETRIEVE, options=OPTIONS, answers={200: "Subscription"}, media=DATA),
+        Route("PATCH", ONE, update, parameters=WRITE, body="SubscriptionFragment", answers={204: "", 422: ""}),
+        Route("DELETE", ONE, delete, parameters=WRITE, answers={204: ""}),
     ]
 
 
@@ -136,7 +137,7 @@ async def _context_url(request: web.Request, services: Services, sent: Document,
 
 
 def _sys_attrs(given: Mapping[str, str]) -> bool:
-    return "sysAttrs" in options(given, frozenset({"sysAttrs"}))
+    return "sysAttrs" in options(given, OPTIONS)
 
 
 def _unknown(subscription: str) -> ResourceNotFound:

@@ -1,0 +1,184 @@
+"""What query and path parameters are: by name, and by operation where one name means two things.
+
+Clauses are ETSI GS CIM 009 v1.9.1's. A parameter that is not here is described as a text (and fails a test).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+TEXT: Final[dict[str, Any]] = {"type": "string"}
+URI: Final[dict[str, Any]] = {"type": "string", "format": "uri"}
+FLAG: Final[dict[str, Any]] = {"type": "boolean", "default": False}
+MOMENT: Final[dict[str, Any]] = {"type": "string", "format": "date-time"}
+NATURAL: Final[dict[str, Any]] = {"type": "integer", "minimum": 0, "default": 0}
+FORMATS: Final[dict[str, Any]] = {"type": "string", "enum": ["normalized", "concise", "simplified", "keyValues"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One parameter."""
+
+    description: str
+    schema: dict[str, Any]
+    clause: str = ""
+    example: Any = None
+    required: bool = False
+
+
+NGSI_LD: Final[dict[str, Known]] = {
+    "after": Known("Where the page begins, as the 'next' link of the page before says it.", TEXT),
+    "attrs": Known(
+        "Attributes, comma-separated: entities that have one of them, and of these no others. Not with 'pick' or 'omit'.",
+        TEXT,
+        "4.21, 6.4.3.2",
+        "temperature,co2",
+    ),
+    "collation": Known("How texts are ordered: a language, maybe with a strength.", TEXT, "4.23", "sv"),
+    "containedBy": Known(
+        "Ids of entities that are not to be retrieved again as linked ones, comma-separated.", TEXT, "4.5.23"
+    ),
+    "coordinates": Known("Coordinates of 'geometry', as in GeoJSON.", TEXT, "4.10", "[18.0712,64.6214]"),
+    "count": Known("Say in the header NGSILD-Results-Count how many there are in all.", FLAG, "6.3.13"),
+    "csf": Known("Filter on context sources. Checked; this broker is the only source.", TEXT, "4.9"),
+    "datasetId": Known("Attribute instances, comma-separated URIs; '@none' is the default instance.", TEXT, "4.5.5"),
+    "deleteAll": Known("Delete all instances of the attribute, whatever their datasetId.", FLAG, "6.7.3.2"),
+    "details": Known("Answer with details, not just names.", FLAG, "6.25.3.1, 6.27.3.1, 6.29.3.2, 6.30.3.1"),
+    "drop": Known("Delete only these attributes, comma-separated, not the entities. Not with 'keep'.", TEXT, "6.4.3.3"),
+    "entityMap": Known("Ask for an entity map. Checked; with one broker there is nothing to map.", FLAG, "6.4.3.2"),
+    "entityMapLifetime": Known("How long an entity map is to live. Of no effect with one broker.", TEXT, "6.4.3.2"),
+    "expandValues": Known("Attributes whose values in 'q' are names in the @context, comma-separated.", TEXT, "4.9"),
+    "format": Known("Representation; decides over 'options'.", FORMATS, "6.3.7"),
+    "geometry": Known(
+        "Kind of the geometry that entities are compared to.",
+        {
+            "type": "string",
+            "enum": ["Point", "LineString", "Polygon", "MultiPoint", "MultiLineString", "MultiPolygon"],
+        },
+        "4.10",
+    ),
+    "geometryProperty": Known(
+        "Attribute that becomes a Feature's geometry; needs 'Accept: application/geo+json'.", TEXT, "6.3.7"
+    ),
+    "geoproperty": Known("Attribute that is compared; without it 'location'.", TEXT, "4.10"),
+    "georel": Known(
+        "How entities lie to the geometry: near with a distance, within, contains, intersects, equals, disjoint, overlaps.",
+        TEXT,
+        "4.10",
+        "near;maxDistance==300",
+    ),
+    "id": Known("Ids of entities, comma-separated.", TEXT, "6.4.3.2"),
+    "idPattern": Known("Regular expression that ids match (RE2).", TEXT, "6.4.3.2"),
+    "join": Known(
+        "Retrieve linked entities too: beside the others (flat), or within their relationships (inline).",
+        {"type": "string", "enum": ["flat", "inline", "@none"], "default": "@none"},
+        "4.5.23",
+    ),
+    "joinLevel": Known("How many links far.", {"type": "integer", "minimum": 1, "default": 1}, "4.5.23"),
+    "jsonKeys": Known("Attributes whose values in 'q' are plain JSON, comma-separated.", TEXT, "4.9"),
+    "keep": Known(
+        "Delete all attributes but these, comma-separated, not the entities. Not with 'drop'.", TEXT, "6.4.3.3"
+    ),
+    "kind": Known(
+        "Only @contexts of this kind.",
+        {"type": "string", "enum": ["Cached", "Hosted", "ImplicitlyCreated"]},
+        "6.29.3.2",
+    ),
+    "lang": Known("Languages in order of preference: language properties become texts.", TEXT, "4.15", "sv,en;q=0.8"),
+    "limit": Known("Most on one page.", {"type": "integer", "minimum": 0, "default": 20}, "5.5.9, 6.3.10"),
+    "local": Known("Only what this broker has itself.", FLAG, "5.5.13, 6.3.18"),
+    "observedAt": Known(
+        "When what the body says was observed, for attributes that do not say it themselves.", MOMENT, "6.5.3.4"
+    ),
+    "offset": Known("How many to skip.", NATURAL, "5.5.9"),
+    "omit": Known("Members to leave out, comma-separated; those of linked entities in braces.", TEXT, "4.21"),
+    "options": Known("Keywords, comma-separated.", TEXT, "6.3.7, 6.3.11"),
+    "orderBy": Known(
+        "What the entities are ordered by: attributes or members, each maybe with asc, desc, dist-asc or dist-desc.",
+        TEXT,
+        "4.23",
+        "temperature;desc",
+    ),
+    "orderFrom": Known("Coordinates that 'dist-asc' and 'dist-desc' measure from.", TEXT, "4.23", "[18.0712,64.6214]"),
+    "orderGeometry": Known("Kind of the geometry of 'orderFrom'.", {"type": "string", "default": "Point"}, "4.23"),
+    "pick": Known(
+        "Members to show and no others, comma-separated; those of linked entities in braces.",
+        TEXT,
+        "4.21",
+        "id,temperature",
+    ),
+    "q": Known("Condition on attributes.", TEXT, "4.9", "temperature>21;co2<=900"),
+    "reload": Known("Fetch a cached @context anew instead of deleting it.", FLAG, "6.30.3.2"),
+    "scopeQ": Known("Condition on scopes.", TEXT, "4.19", "/Soralva/School/#"),
+    "splitEntities": Known(
+        "Whether entities may be split between brokers. Checked; with one broker none is.", FLAG, "6.4.3.2"
+    ),
+    "type": Known(
+        "Types of entities: names with ',' or '|' for or, ';' for and, parentheses; '*' is any.", TEXT, "4.17", "Room"
+    ),
+}
+
+MANAGEMENT: Final[dict[str, Known]] = {
+    "after": Known("Id of the last one on the page before.", {"type": "string", "default": ""}),
+    "attribute": Known("Only this attribute.", TEXT, "", "co2"),
+    "device": Known("Only of this device.", TEXT),
+    "entity": Known("Only of this entity.", URI),
+    "event": Known(
+        "Kind of the message, as ChirpStack's HTTP integration says it.", {"type": "string", "default": "up"}, "", "up"
+    ),
+    "limit": Known("Most on one page.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
+    "newestFirst": Known("From the newest to the oldest.", FLAG),
+    "since": Known("From this time on.", MOMENT),
+    "status": Known(
+        "Only uplinks that this became of.",
+        {"type": "string", "enum": ["applied", "quarantined", "rejected", "discarded"]},
+    ),
+    "until": Known("Before this time.", MOMENT),
+}
+
+SPECIAL: Final[dict[tuple[str, str], Known]] = {
+    ("attributes_delete", "datasetId"): Known("The instance to delete; without it the default one.", TEXT, "6.7.3.2"),
+    ("provision_merge", "format"): Known(
+        "The body is in simplified representation.",
+        {"type": "string", "enum": ["simplified", "keyValues"]},
+        "6.5.3.4",
+    ),
+    ("provision_merge", "lang"): Known(
+        "Language of texts in the body that are language properties.", TEXT, "6.5.3.4", "sv"
+    ),
+    ("received_history", "entity"): Known("The entity whose history is asked for.", URI, required=True),
+}
+"""By operation and name."""
+
+ONE_ENTITY: Final = Known("The entity is meant only if it is of these types.", TEXT, "4.17", "Room")
+"""`type` where the path names an entity."""
+
+PATH: Final[dict[str, Known]] = {
+    "attribute": Known("Name of an attribute: a term of the @context, or an IRI.", TEXT, "4.6.2", "temperature"),
+    "context": Known("Id or URL (percent-encoded) of an @context.", TEXT, "6.30.2"),
+    "device": Known("Hardware id: DevEUI in lower-case hex, IMEI.", TEXT, "", "a81758fffe0d0002"),
+    "entity": Known("Id of an entity.", URI, "6.5.2", "urn:ngsi-ld:Room:214"),
+    "model": Known("Id of a device model.", TEXT, "", "elsys-ers-co2"),
+    "network": Known("Network server that pushes.", TEXT, "", "chirpstack"),
+    "sensor": Known("Id of a virtual sensor.", TEXT, "", "room-214-climate"),
+    "subscription": Known("Id of a subscription.", URI, "6.11.2", "urn:ngsi-ld:Subscription:tour"),
+    "tenant": Known("Name of a tenant.", TEXT, "", "soralva"),
+    "type": Known("Name of an entity type: a term of the @context, or an IRI.", TEXT, "6.26.2", "Room"),
+    "uplink": Known("Id of an uplink.", TEXT),
+}
+
+
+def query_parameter(name: str, operation: str, path: str) -> Known:
+    """What the query parameter `name` of an operation is."""
+    special = SPECIAL.get((operation, name))
+    if special is not None:
+        return special
+    if name == "type" and "{entity}" in path:
+        return ONE_ENTITY
+    return (NGSI_LD if path.startswith("/ngsi-ld/") else MANAGEMENT).get(name, Known("", TEXT))
+
+
+def path_parameter(name: str) -> Known:
+    """What the variable `name` of a path is."""
+    return PATH.get(name, Known("", TEXT))

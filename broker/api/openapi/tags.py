@@ -1,0 +1,32 @@
+"""The groups that operations are shown in, by path, in the order in which a newcomer needs them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_GROUPS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
+    ("Entities", "Create, query, change and delete entities.", ("/ngsi-ld/v1/entities",)),
+    ("Attributes", "Change attributes of one entity.", ("/ngsi-ld/v1/entities/{entity}/attrs",)),
+    ("Batch operations", "Many entities in one request.", ("/ngsi-ld/v1/entityOperations",)),
+    ("Subscriptions", "Be told of changes.", ("/ngsi-ld/v1/subscriptions",)),
+    ("Discovery", "Which entity types and attributes there are.", ("/ngsi-ld/v1/types", "/ngsi-ld/v1/attributes")),
+    ("JSON-LD contexts", "@contexts that the broker hosts and keeps.", ("/ngsi-ld/v1/jsonldContexts",)),
+    ("NGSI-LD", "What else NGSI-LD has.", ("/ngsi-ld/",)),
+    ("Devices", "The registry: devices, and what makes of device send.", ("/api/v1/devices", "/api/v1/device-models")),
+    (
+        "Virtual sensors",
+        "Identities that last, and which device is which.",
+        ("/api/v1/virtual-sensors", "/api/v1/swaps", "/api/v1/devices/{device}/claim"),
+    ),
+    ("Uplinks and history", "What came in, what waits, what was observed.", ("/api/v1/",)),
+    ("Tenants", "Who shares this broker.", ("/api/v1/tenants",)),
+    ("Operations", "Health, metrics, and this description.", ("/",)),
+)
+
+TAGS: Final = [{"name": name, "description": description} for name, description, _ in _GROUPS]
+
+
+def tag_of(path: str) -> str:
+    """The group of a path: that with the longest prefix of it."""
+    matches = ((len(prefix), name) for name, _, prefixes in _GROUPS for prefix in prefixes if path.startswith(prefix))
+    return max(matches)[1]
