@@ -148,7 +148,7 @@ function entry(id, summary, content) {
 function operationEntry(method, path, operation) {
   const summary = make("summary", {},
     make("span", { class: `badge ${method}` }, method.toUpperCase()),
-    make("h3", {}, path),
+    make("h3", {}, ...path.split("/").flatMap((part, index) => (index ? ["/", make("wbr"), part] : [part]))),
     make("p", {}, ...inline(operation.summary)));
   const element = entry(operation.operationId, summary, () => detailsOf(method, path, operation));
   const names = (operation.parameters || []).map((each) => resolved(each).name);
