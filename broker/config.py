@@ -29,7 +29,10 @@ class Http(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     host: Annotated[str, _doc("Address to listen on. Loopback unless told otherwise.")] = "127.0.0.1"
     port: Annotated[int, _doc("TCP port.", ge=0, le=65535)] = 1026
     token: Annotated[
-        str, _doc("Bearer token that every route but /health asks for; '' asks for none. Keep it in the environment.")
+        str,
+        _doc(
+            "Bearer token that every route but /health, /docs and /openapi.json asks for; '' asks for none. Keep it in the environment."
+        ),
     ] = ""
     keepalive_seconds: Annotated[float, _doc("How long an idle connection stays open, seconds.", gt=0)] = 75.0
     compress_bytes: Annotated[
