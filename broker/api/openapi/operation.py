@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from broker.api.negotiation import GEO_JSON, JSON, LD_JSON
 from broker.api.openapi.headers import ANSWER
-from broker.api.openapi.parameters import Known, path_parameter, query_parameter
+from broker.api.openapi.parameters import OPTIONS, Known, path_parameter, query_parameter
 from broker.api.openapi.schemas import reference, schemas
 from broker.api.openapi.tags import tag_of
 from broker.api.route import Route
@@ -92,8 +92,10 @@ def _parameters(route: Route, name: str, limits: Limits) -> Iterator[dict[str, A
     for each in sorted(route.parameters):
         made = _parameter(query_parameter(each, name, route.path), each, "query")
         if each == "options":
+            keywords = sorted(route.options)
             made |= {
-                "schema": {"type": "array", "items": {"enum": sorted(route.options)}},
+                "description": " ".join([made["description"], *(f"`{word}`: {OPTIONS[word]}." for word in keywords)]),
+                "schema": {"type": "array", "items": {"enum": keywords}},
                 "style": "form",
                 "explode": False,
             }
@@ -136,9 +138,9 @@ def _taken(route: Route) -> tuple[str, ...]:
 
 def _content(schema: str) -> dict[str, Any]:
     content: dict[str, Any] = {"schema": reference(schema)}
-    example = next(iter(schemas().get(schema, {}).get("examples", ())), None)
+    example = next(iter(schemas().get(schema.removesuffix("[]"), {}).get("examples", ())), None)
     if example is not None:
-        content["example"] = example
+        content["example"] = [example] if schema.endswith("[]") else example
     return content
 
 

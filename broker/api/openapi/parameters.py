@@ -87,13 +87,13 @@ NGSI_LD: Final[dict[str, Known]] = {
     ),
     "lang": Known("Languages in order of preference: language properties become texts.", TEXT, "4.15", "sv,en;q=0.8"),
     "limit": Known("Most on one page.", {"type": "integer", "minimum": 0, "default": 20}, "5.5.9, 6.3.10"),
-    "local": Known("Only what this broker has itself.", FLAG, "5.5.13, 6.3.18"),
+    "local": Known("Only what this broker has itself.", FLAG, "5.5.13"),
     "observedAt": Known(
         "When what the body says was observed, for attributes that do not say it themselves.", MOMENT, "6.5.3.4"
     ),
     "offset": Known("How many to skip.", NATURAL, "5.5.9"),
     "omit": Known("Members to leave out, comma-separated; those of linked entities in braces.", TEXT, "4.21"),
-    "options": Known("Keywords, comma-separated.", TEXT, "6.3.7, 6.3.11"),
+    "options": Known("Keywords, comma-separated.", TEXT, "6.3.20"),
     "orderBy": Known(
         "What the entities are ordered by: attributes or members, each maybe with asc, desc, dist-asc or dist-desc.",
         TEXT,
@@ -156,7 +156,9 @@ ONE_ENTITY: Final = Known("The entity is meant only if it is of these types.", T
 
 PATH: Final[dict[str, Known]] = {
     "attribute": Known("Name of an attribute: a term of the @context, or an IRI.", TEXT, "4.6.2", "temperature"),
-    "context": Known("Id or URL (percent-encoded) of an @context.", TEXT, "6.30.2"),
+    "context": Known(
+        "Id or URL (percent-encoded) of an @context.", TEXT, "6.30.2", "019ab1c2-7d3e-7000-8000-000000000001"
+    ),
     "device": Known("Hardware id: DevEUI in lower-case hex, IMEI.", TEXT, "", "a81758fffe0d0002"),
     "entity": Known("Id of an entity.", URI, "6.5.2", "urn:ngsi-ld:Room:214"),
     "model": Known("Id of a device model.", TEXT, "", "elsys-ers-co2"),
@@ -165,8 +167,21 @@ PATH: Final[dict[str, Known]] = {
     "subscription": Known("Id of a subscription.", URI, "6.11.2", "urn:ngsi-ld:Subscription:tour"),
     "tenant": Known("Name of a tenant.", TEXT, "", "soralva"),
     "type": Known("Name of an entity type: a term of the @context, or an IRI.", TEXT, "6.26.2", "Room"),
-    "uplink": Known("Id of an uplink.", TEXT),
+    "uplink": Known("Id of an uplink.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000002"),
 }
+
+
+OPTIONS: Final[dict[str, str]] = {
+    "concise": "say it with 'format' instead",
+    "keyValues": "say it with 'format' instead",
+    "noOverwrite": "attributes that are there stay as they are",
+    "normalized": "say it with 'format' instead",
+    "replace": "entities that are there are replaced (the default)",
+    "simplified": "say it with 'format' instead",
+    "sysAttrs": "with createdAt and modifiedAt",
+    "update": "of entities that are there, only the attributes given are replaced",
+}
+"""Keywords of the parameter `options`."""
 
 
 def query_parameter(name: str, operation: str, path: str) -> Known:

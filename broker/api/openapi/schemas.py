@@ -18,12 +18,17 @@ _REGISTRY: Final = (Device, DeviceModel, VirtualSensor, Binding)
 
 @cache
 def schemas() -> dict[str, Schema]:
-    """Name -> JSON Schema (2020-12), of every schema that a route or another schema names."""
+    """Name -> JSON Schema (2020-12), of every schema that a route or another schema names.
+
+    A file may add to a type of the registry: examples.
+    """
     found: dict[str, Schema] = {}
     for file in sorted((resources.files("schemas") / "openapi").iterdir(), key=lambda file: file.name):
         if file.name.endswith(".json"):
             found |= msgspec.json.decode(file.read_bytes())
-    return found | _registry()
+    for name, schema in _registry().items():
+        found[name] = {**schema, **found.get(name, {})}
+    return found
 
 
 def reference(name: str) -> Schema:

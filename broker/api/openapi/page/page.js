@@ -59,24 +59,25 @@ function memberTable(schema) {
   ]));
 }
 
-function copyButton(text, what) {
+function copyButton(text, what, shown) {
   const button = make("button", { type: "button", "aria-label": `Copy ${what}` }, "Copy");
   button.addEventListener("click", async () => {
     try {
       await navigator.clipboard.writeText(text);
       button.textContent = "Copied";
     } catch {
-      button.textContent = "Select it and copy"; // clipboards need https or localhost
+      getSelection().selectAllChildren(shown); // the clipboard is there on https and localhost only
+      button.textContent = document.execCommand("copy") ? "Copied" : "Selected";
     }
     setTimeout(() => { button.textContent = "Copy"; }, 2000);
   });
   return button;
 }
 
-const block = (title, text, what) => [
-  make("div", { class: "head" }, make("h4", {}, title), copyButton(text, what)),
-  make("pre", { tabindex: "0", "aria-label": title }, make("code", {}, text)),
-];
+function block(title, text, what) {
+  const shown = make("pre", { tabindex: "0", role: "region", "aria-label": title }, make("code", {}, text));
+  return [make("div", { class: "head" }, make("h4", {}, title), copyButton(text, what, shown)), shown];
+}
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
