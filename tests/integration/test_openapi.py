@@ -66,11 +66,13 @@ def references(value: Any) -> Iterator[str]:
             yield from references(each)
 
 
-async def ask(api: Api, method: str, path: str, body: Any = None) -> tuple[int, Any, dict[str, str]]:
+async def ask(
+    api: Api, method: str, path: str, body: Any = None, accept: str = "*/*"
+) -> tuple[int, Any, dict[str, str]]:
     """(status, parsed body, headers) of a request on the whole path."""
     async with (
         aiohttp.ClientSession() as session,
-        session.request(method, api.url + path, json=body) as response,
+        session.request(method, api.url + path, json=body, headers={"Accept": accept}) as response,
     ):
         data = await response.read()
         return response.status, json.loads(data) if data else None, dict(response.headers)
@@ -286,6 +288,29 @@ async def test_what_the_broker_answers_to_the_examples_is_as_described(tmp_path:
                 assert list(validator(document, schema).iter_errors(answer)) == [], f"{method} {path}: {answer}"
             if "Location" in headers:
                 assert "Location" in described["headers"], f"{method} {path}"
+
+
+async def test_every_media_type_that_is_described_is_answered(tmp_path: Path) -> None:
+    async with running_broker(tmp_path) as api:
+        _, document, _ = await ask(api, "GET", "/openapi.json")
+        for path in ("/ngsi-ld/v1/entities", "/ngsi-ld/v1/subscriptions"):
+            assert (await ask(api, "POST", path, _example(document["paths"][path]["post"])))[0] == 201
+        asked = 0
+        for method, path, operation in operations(document):
+            content = operation["responses"].get("200", {}).get("content", {})
+            if len(content) < 2 or "{context}" in path:
+                continue
+            wide = path.endswith("/entities")
+            for kind, described in content.items():
+                where = concrete(path) + ("?type=Room" if wide else "")
+                status, answer, headers = await ask(api, method, where, _example(operation), accept=kind)
+                assert (status, headers["Content-Type"]) == (200, kind), f"{method} {path}"
+                assert list(validator(document, described["schema"]).iter_errors(answer)) == [], (
+                    f"{method} {path} {kind}"
+                )
+                asked += 1
+            assert (await ask(api, method, concrete(path), _example(operation), accept="text/csv"))[0] == 406
+        assert asked > 20
 
 
 def _example(operation: Operation) -> Any:

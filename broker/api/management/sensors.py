@@ -109,7 +109,7 @@ def routes(services: Services) -> list[Route]:
             "/api/v1/virtual-sensors/{sensor}/unbind",
             unbind,
             body="Unbinding",
-            answers={200: "Binding", 409: ""},
+            answers={200: "Binding"},
         ),
         Route("POST", "/api/v1/swaps", swap, body="Swap", answers={201: "Claimed", 404: "", 409: ""}),
         Route("POST", "/api/v1/devices/{device}/claim", claim, body="Claim", answers={201: "Claimed", 409: ""}),

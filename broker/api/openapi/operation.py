@@ -174,7 +174,7 @@ def _errors(route: Route) -> Iterator[int]:
         yield 401
     if standard or "{" in route.path:
         yield 404
-    if {"q", "limit"} & route.parameters and standard:
+    if {"q", "limit", "join"} & route.parameters and standard:
         yield 403
     if len(route.media) > 1:
         yield 406
