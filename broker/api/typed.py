@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from broker.config import Limits
 from broker.entities.commands import ChangeEntity
 from broker.errors import ResourceNotFound
@@ -15,20 +17,29 @@ from broker.query.types import parse_types
 
 def check_type(entity: Entity, selection: str | None, names: Names, limits: Limits) -> None:
     """Raises ResourceNotFound when the entity is not of the selected types, BadRequestData for a bad selection."""
-    if selection is None:
-        return
-    if not compile_query(EntityQuery(types=parse_types(selection, names.expand, limits)))(entity):
-        raise ResourceNotFound(f"The entity '{entity['id']}' is not of the type '{selection[:100]}'.")
+    if selection is not None:
+        type_check(selection, names, limits)(entity)
+
+
+def type_check(selection: str, names: Names, limits: Limits) -> Callable[[Entity], None]:
+    """What raises ResourceNotFound for an entity that is not of the selected types. BadRequestData for a bad selection."""
+    selected = compile_query(EntityQuery(types=parse_types(selection, names.expand, limits)))
+
+    def check(entity: Entity) -> None:
+        if not selected(entity):
+            raise ResourceNotFound(f"The entity '{entity['id']}' is not of the type '{selection[:100]}'.")
+
+    return check
 
 
 def of_type(command: ChangeEntity, selection: str | None, names: Names, limits: Limits) -> ChangeEntity:
     """`command`, refused with ResourceNotFound when the entity is not of the selected types."""
     if selection is None:
         return command
-    parse_types(selection, names.expand, limits)
+    check = type_check(selection, names, limits)
 
     def rule(entity: Entity, at: str) -> Outcome:
-        check_type(entity, selection, names, limits)
+        check(entity)
         return command.rule(entity, at)
 
     return ChangeEntity(command.entity_id, rule)

@@ -146,9 +146,10 @@ def replace_attribute(entity_id: str, attribute: Iri, instance: Instance) -> Cha
 
 @dataclass(frozen=True, slots=True)
 class DeleteEntity:
-    """5.6.6 Delete Entity. Raises ResourceNotFound."""
+    """5.6.6 Delete Entity. Raises ResourceNotFound, and what `check` raises for the entity that is there."""
 
     entity_id: str
+    check: Callable[[Entity], None] | None = None
 
     def needs(self, seen: Snapshot) -> Needs:
         """The entity."""
@@ -156,7 +157,10 @@ class DeleteEntity:
 
     def apply(self, view: View, stamp: Stamp) -> Effects[None]:
         """The entity is gone; its history says when."""
-        return self.removal(existing(view, self.entity_id, stamp), stamp)
+        before = existing(view, self.entity_id, stamp)
+        if self.check is not None:
+            self.check(before)
+        return self.removal(before, stamp)
 
     def removal(self, before: Entity, stamp: Stamp) -> Effects[None]:
         """The entity as it was is gone."""

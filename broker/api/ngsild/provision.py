@@ -16,7 +16,7 @@ from broker.api.parameters import options, parameters
 from broker.api.route import CONDITIONS, Route
 from broker.api.services import Services
 from broker.api.tenant import tenant_of
-from broker.api.typed import check_type, of_type
+from broker.api.typed import of_type, type_check
 from broker.entities.commands import CreateEntity, DeleteEntity, merge_entity, replace_entity
 from broker.errors import BadRequestData, InvalidRequest
 from broker.ngsild.fragment import Fragment
@@ -86,12 +86,10 @@ def routes(services: Services) -> list[Route]:
         given = parameters(request, DELETE)
         wanted = entity_id(request)
         flag(given, "local")
+        check = None
         if "type" in given:
-            names = await request_context(request, services)
-            stored = await tenant.store.entity(wanted)
-            if stored is not None:
-                check_type(stored.entity, given["type"], names, limits)
-        await tenant.writer.execute(if_matching(request, wanted, DeleteEntity(wanted)))
+            check = type_check(given["type"], await request_context(request, services), limits)
+        await tenant.writer.execute(if_matching(request, wanted, DeleteEntity(wanted, check)))
         return web.Response(status=204)
 
     return [
