@@ -6,6 +6,7 @@ copied, the rest is shared. Source: ETSI GS CIM 009 v1.9.1, 5.5.8, 5.5.12, 5.6.1
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -137,7 +138,9 @@ def merge(
 
 
 def replace(entity: Entity, fragment: Fragment, at: str) -> Outcome:
-    """5.6.18: the entity's whole content gives way to what is given; its createdAt stays."""
+    """5.6.18: the entity's whole content gives way to what is given; its createdAt stays, its types where none are given."""
+    if not fragment.types:
+        fragment = dataclasses.replace(fragment, types=entity["type"])
     before = entity["attrs"]
     attrs: Attributes = {}
     attributes: dict[Iri, AttributeTrigger] = {}

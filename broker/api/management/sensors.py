@@ -6,8 +6,8 @@ from typing import Any
 
 from aiohttp import web
 
-from broker.api.management.common import answer, body, members, moment, page_limit, text
-from broker.api.management.shapes import shown_binding, shown_claim
+from broker.api.management.common import answer, body, members, moment, page_limit, shown_times, text
+from broker.api.management.shapes import BINDING_TIMES, shown_binding, shown_claim
 from broker.api.parameters import parameters
 from broker.api.route import Route
 from broker.api.services import Services
@@ -92,7 +92,7 @@ def routes(services: Services) -> list[Route]:
         at = moment(given.get("at"), "at")
         at = at if at is not None else services.clock.now()
         closed = await writer.execute(Unbind(request.match_info["sensor"], at))
-        return answer(to_body(closed))
+        return answer(shown_times(to_body(closed), BINDING_TIMES))
 
     return [
         Route("GET", "/api/v1/virtual-sensors", list_sensors, parameters=LIST, answers={200: "VirtualSensorShown[]"}),
