@@ -65,7 +65,7 @@ def routes(services: Services) -> list[Route]:
             parameters=QUERY,
             options=OPTIONS,
             headers=("Prefer",),
-            answers={200: "Entity[]", 203: "Entity[]"},
+            answers={200: "EntityShown[]", 203: "EntityShown[]"},
             media=ENTITIES,
         ),
         Route(
@@ -75,7 +75,7 @@ def routes(services: Services) -> list[Route]:
             parameters=READ,
             options=OPTIONS,
             headers=("If-None-Match", "Prefer"),
-            answers={200: "Entity", 203: "Entity", 304: ""},
+            answers={200: "EntityShown", 203: "EntityShown", 304: ""},
             media=ENTITIES,
         ),
     ]

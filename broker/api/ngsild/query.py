@@ -51,7 +51,7 @@ def routes(services: Services) -> list[Route]:
             options=OPTIONS,
             headers=("Prefer",),
             body="Query",
-            answers={200: "Entity[]", 203: "Entity[]"},
+            answers={200: "EntityShown[]", 203: "EntityShown[]"},
             media=ENTITIES,
         )
     ]

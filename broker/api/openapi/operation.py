@@ -20,7 +20,7 @@ _CLAUSES: Final = re.compile(r"\s*\(((?:\d+(?:\.\d+)+[, ]*)+)\)\s*$")
 _END: Final = re.compile(r"(?<=[.?]) ")
 _NGSI_LD: Final = "/ngsi-ld/"
 _MERGE_PATCH: Final = "application/merge-patch+json"
-_AS_GEO_JSON: Final = {"Entity": "Feature", "Entity[]": "FeatureCollection"}
+_AS_GEO_JSON: Final = {"EntityShown": "Feature", "EntityShown[]": "FeatureCollection"}
 
 _MEANING: Final[dict[int, str]] = {
     200: "Done.",
