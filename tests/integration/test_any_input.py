@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator
+from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Final
@@ -248,7 +249,8 @@ def _ask_anything(port: int, document: dict[str, Any], examples: int) -> None:
         body = data.draw(BODIES) if method != "get" else None
         _check(connection, method, target, body, data.draw(HEADERS))
 
-    ask()
+    with closing(connection):
+        ask()
 
 
 def _check(connection: HTTPConnection, method: str, target: str, body: bytes | None, headers: dict[str, str]) -> None:

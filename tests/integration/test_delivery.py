@@ -19,7 +19,7 @@ from broker.config import Limits, StoreSettings
 from broker.jsonld.resolver import ContextResolver
 from broker.ngsild.change import EntityChange
 from broker.ngsild.model import Entity
-from broker.outbound import Outbound
+from broker.outbound import Fetched, Outbound
 from broker.stores.base import ChangeSet, OutboxRow, RecordWrite, TenantStore
 from broker.stores.open import create_store
 from broker.subscriptions.delivery import Delivery
@@ -33,7 +33,7 @@ KIND = "https://uri.etsi.org/ngsi-ld/default-context/Counter"
 FAST = DeliverySettings(retry_first_seconds=0.02, retry_longest_seconds=0.1, timeout_seconds=0.3)
 
 
-async def no_network(url: str) -> bytes:
+async def no_network(url: str) -> Fetched:
     raise AssertionError(f"{url} was fetched")
 
 
