@@ -113,11 +113,11 @@ async def test_a_redelivered_frame_changes_nothing(city: tuple[BrokerProcess, Mo
     broker, mosquitto, receiver = city
     message = uplink(2, elsys_temperature(19.5), START)
     await publish(mosquitto, [(topic(2), message)] * 3)
+    await receiver.wait_for(1)
     _, receipt = await broker.ask("POST", "/api/v1/uplinks/chirpstack?event=up", message)
     assert receipt["outcome"] == "duplicate"
     _, rows = await broker.ask("GET", f"/api/v1/history?entity={room(2)}")
     assert len(rows) == 1
-    await receiver.wait_for(1)
     assert len(receiver.accepted) == 1
 
 
