@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, get_args
 
 import orjson
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from broker.errors import BadRequestData, ResourceNotFound
@@ -18,7 +18,6 @@ from broker.ngsild.render import Form, Representation, render_entity
 from tests.unit.jsonld.contexts import CORE, context
 
 T0 = "2026-11-21T00:00:00.000Z"
-unhurried = settings(deadline=None)  # a shared machine stalls now and then
 MINE = context({"ex": "https://example.org/", "mine": "ex:mine", "Point": "ex:NotAPoint"})
 
 # Keys that mean something to NGSI-LD are mixed in on purpose.
@@ -108,14 +107,12 @@ def exactly(one: Any, other: Any) -> bool:
     return orjson.dumps(one, option=orjson.OPT_SORT_KEYS) == orjson.dumps(other, option=orjson.OPT_SORT_KEYS)
 
 
-@unhurried
 @given(entities)
 def test_normalized_round_trips_exactly(document: Any) -> None:
     entity = create(parse_entity(document, MINE), T0).entity
     assert exactly(render_entity(entity, MINE), document)
 
 
-@unhurried
 @given(entities)
 def test_concise_loses_nothing(document: Any) -> None:
     entity = create(parse_entity(document, MINE), T0).entity
@@ -123,14 +120,12 @@ def test_concise_loses_nothing(document: Any) -> None:
     assert exactly(create(parse_entity(concise, MINE), T0).entity, entity)
 
 
-@unhurried
 @given(entities)
 def test_another_context_reads_the_same_entity(document: Any) -> None:
     entity = create(parse_entity(document, MINE), T0).entity
     assert exactly(create(parse_entity(render_entity(entity, CORE), CORE), T0).entity, entity)
 
 
-@unhurried
 @given(values)
 def test_any_value_comes_back_from_json_text(value: Any) -> None:
     body = orjson.dumps({"id": "urn:x:1", "type": "T", "a": {"type": "Property", "value": value}})
@@ -139,7 +134,6 @@ def test_any_value_comes_back_from_json_text(value: Any) -> None:
     assert exactly(render_entity(entity, CORE, Form("simplified"))["a"], value)
 
 
-@unhurried
 @given(values)
 def test_a_simplified_value_is_read_as_it_is(value: Any) -> None:
     assume(not looks_like_geometry(value))
@@ -151,7 +145,6 @@ def test_a_simplified_value_is_read_as_it_is(value: Any) -> None:
     assert exactly(instance["value"], value)
 
 
-@unhurried
 @given(entities, entities)
 def test_update_and_merge_leave_what_is_not_named_alone(document: Any, change: Any) -> None:
     entity = create(parse_entity(document, MINE), T0).entity
@@ -174,7 +167,6 @@ anything = st.recursive(
 )
 
 
-@unhurried
 @given(st.dictionaries(keys | members | names, anything, max_size=5), st.booleans())
 def test_whatever_is_sent_is_understood_or_refused(document: dict[str, Any], simplified: bool) -> None:
     held = create(parse_entity({"id": "urn:x:1", "type": "T", "a": {"b": 1}, "temperature": 5}, MINE), T0).entity
@@ -190,7 +182,6 @@ def test_whatever_is_sent_is_understood_or_refused(document: dict[str, Any], sim
             orjson.dumps(render_entity(done.entity, MINE, Form(representation, languages=("sv",))))
 
 
-@unhurried
 @given(anything)
 def test_whatever_is_sent_for_one_attribute_is_understood_or_refused(document: Any) -> None:
     held = create(parse_entity({"id": "urn:x:1", "type": "T", "a": {"value": {"b": 1}, "c": 1}}, MINE), T0).entity
@@ -204,7 +195,6 @@ def test_whatever_is_sent_for_one_attribute_is_understood_or_refused(document: A
         orjson.dumps(render_entity(done.entity, MINE))
 
 
-@unhurried
 @given(st.dictionaries(keys | names | keywords, anything, max_size=4))
 def test_whatever_is_sent_as_a_context_is_compiled_or_refused(definitions: dict[str, Any]) -> None:
     try:
