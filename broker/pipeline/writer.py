@@ -35,7 +35,7 @@ from broker.stores.base import (
     Snapshot,
     TenantStore,
 )
-from broker.stores.command import Command, Effects, View
+from broker.stores.command import Alone, Command, Effects, View
 from broker.subscriptions.index import SubscriptionIndex
 from broker.subscriptions.notify import owed
 
@@ -157,8 +157,13 @@ class Writer:
         group: list[_Waiting] = []
         weight = 0
         while self._queue and weight < self._settings.group_commands:
+            alone = isinstance(self._queue[0].command, Alone)
+            if alone and group:
+                break
             group.append(self._queue.popleft())
             weight += group[-1].weight
+            if alone:
+                break
         self._queued -= weight
         self._depth.set(self._queued)
         self._make_room(weight)
@@ -276,6 +281,7 @@ class Writer:
 
     def _add(self, effects: Effects[Any], stamp: Stamp, trace: str, changes: ChangeSet) -> None:
         changes.history += effects.history
+        changes.superseded += effects.superseded
         changes.uplinks += effects.uplinks
         changes.uplink_updates += effects.uplink_updates
         serial = 0

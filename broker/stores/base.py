@@ -30,8 +30,30 @@ RecordKind = Literal[
     "context_use",
     "tenant",
     "identity",
+    "swap",
+    "reattribution",
+    "revision",
+    "sensor_state",
+    "alarm",
+    "sensor_health",
+    "device_command",
+    "place",
+    "evolution",
 ]
-UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset({"device_state", "delivery_state", "context_use"})
+UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset(
+    {
+        "device_state",
+        "delivery_state",
+        "context_use",
+        "swap",
+        "reattribution",
+        "revision",
+        "sensor_state",
+        "alarm",
+        "sensor_health",
+        "device_command",
+    }
+)
 """Kinds without an epoch: written with every uplink or delivery, or just to count; never cached by epoch."""
 
 UplinkStatus = Literal["applied", "quarantined", "rejected", "discarded"]
@@ -68,6 +90,17 @@ class Record(Struct, frozen=True):
     keys: tuple[str, ...] = ()
 
 
+class Latest(Struct, frozen=True):
+    """Asks for the newest history row of an attribute's default instance that would be left, if those that a binding
+    brought since a time did not hold.
+    """
+
+    entity_id: str
+    attribute: Iri
+    binding_id: str
+    since: Micros
+
+
 @dataclass(slots=True)
 class Needs:
     """What commands want to see before they are applied; one read fetches it all."""
@@ -78,6 +111,7 @@ class Needs:
     """(kind, key): all records of a kind that carry a key."""
     frames: set[str] = field(default_factory=set)
     """Frame keys of uplinks, to learn which were applied before."""
+    latest: set[Latest] = field(default_factory=set)
 
     def add(self, other: Needs) -> None:
         """Take over what `other` needs."""
@@ -85,6 +119,7 @@ class Needs:
         self.records |= other.records
         self.found |= other.found
         self.frames |= other.frames
+        self.latest |= other.latest
 
     def minus(self, other: Needs) -> Needs:
         """What is needed here and not there."""
@@ -93,10 +128,11 @@ class Needs:
             self.records - other.records,
             self.found - other.found,
             self.frames - other.frames,
+            self.latest - other.latest,
         )
 
     def __bool__(self) -> bool:
-        return bool(self.entities or self.records or self.found or self.frames)
+        return bool(self.entities or self.records or self.found or self.frames or self.latest)
 
 
 @dataclass(slots=True)
@@ -108,6 +144,7 @@ class Snapshot:
     found: dict[tuple[RecordKind, str], tuple[Record, ...]] = field(default_factory=dict)
     frames: set[str] = field(default_factory=set)
     """Those of the frame keys asked for that were applied before."""
+    latest: dict[Latest, HistoryRow] = field(default_factory=dict)
     epochs: dict[RecordKind, int] = field(default_factory=dict)
     """All epochs, as of this read. A kind never written has none (count it as 0)."""
 
@@ -117,6 +154,7 @@ class Snapshot:
         self.records |= other.records
         self.found |= other.found
         self.frames |= other.frames
+        self.latest |= other.latest
         self.epochs = other.epochs
 
 
@@ -154,6 +192,25 @@ class HistoryRow(Struct, frozen=True):
     uplink_id: str | None = None
     device_id: str | None = None
     binding_id: str | None = None
+    lineage: dict[str, Any] | None = None
+    """How a device's value was made, JSON: the device model and virtual sensor with their versions, the raw value, …"""
+    superseded: int | None = None
+    """The version of the change since which the row does not hold any more. Not written with the row."""
+
+
+class Superseded(Struct, frozen=True):
+    """History rows of an entity that do not hold any more: kept, and passed over by readers.
+
+    Those of a binding or of an uplink, or of both, with since <= observed_at < until, written before `version`, which is
+    that of the change that says so.
+    """
+
+    entity_id: str
+    version: int
+    binding_id: str | None = None
+    uplink_id: str | None = None
+    since: Micros | None = None
+    until: Micros | None = None
 
 
 class OutboxRow(Struct, frozen=True):
@@ -212,6 +269,7 @@ class ChangeSet:
 
     entities: list[EntityWrite] = field(default_factory=list)
     history: list[HistoryRow] = field(default_factory=list)
+    superseded: list[Superseded] = field(default_factory=list)
     outbox: list[OutboxRow] = field(default_factory=list)
     records: list[RecordWrite] = field(default_factory=list)
     uplinks: list[UplinkRow] = field(default_factory=list)
@@ -228,6 +286,7 @@ class ChangeSet:
         return bool(
             self.entities
             or self.history
+            or self.superseded
             or self.outbox
             or self.records
             or self.uplinks
@@ -365,8 +424,11 @@ class TenantStore(Protocol):
         until: Micros | None = None,
         limit: int = 1000,
         newest_first: bool = False,
+        superseded: bool = False,
     ) -> list[HistoryRow]:
-        """History rows of an entity with since <= observed_at < until, in order of (observed_at, version)."""
+        """History rows of an entity with since <= observed_at < until, in order of (observed_at, version). `superseded`:
+        with those that do not hold any more.
+        """
         ...
 
     async def uplink(self, uplink_id: str) -> UplinkRow | None:

@@ -16,11 +16,13 @@ from broker.ngsild.model import Entity
 from broker.stores.base import (
     EntityWrite,
     HistoryRow,
+    Latest,
     Needs,
     Record,
     RecordKind,
     RecordWrite,
     Snapshot,
+    Superseded,
     UplinkRow,
     UplinkUpdate,
 )
@@ -35,6 +37,7 @@ class Effects(Generic[ResultT]):
     result: ResultT
     changes: list[EntityChange] = field(default_factory=list)
     history: list[HistoryRow] = field(default_factory=list)
+    superseded: list[Superseded] = field(default_factory=list)
     records: list[RecordWrite] = field(default_factory=list)
     uplinks: list[UplinkRow] = field(default_factory=list)
     uplink_updates: list[UplinkUpdate] = field(default_factory=list)
@@ -101,6 +104,10 @@ class View:
         """Whether the frame was applied before, or by an earlier command of the group."""
         return frame_key in self._frames or frame_key in self._snapshot.frames
 
+    def latest(self, wanted: Latest) -> HistoryRow | None:
+        """The history row asked for, as the store has it: for commands that have their group to themselves."""
+        return self._snapshot.latest.get(wanted)
+
     # --- what the writer does with effects ---
 
     def absorb(self, effects: Effects[Any], stamp: Stamp) -> None:
@@ -160,3 +167,9 @@ class Command(Protocol[ResultT]):
     def apply(self, view: View, stamp: Stamp) -> Effects[ResultT]:
         """The effects. Raises BrokerError to refuse."""
         ...
+
+
+class Alone:
+    """Base of commands that ask for what commands before them in a group may change unseen: each is a group of its own."""
+
+    __slots__ = ()

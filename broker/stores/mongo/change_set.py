@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
+from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateMany, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 
@@ -22,10 +22,11 @@ from broker.stores.mongo.documents import (
     outbox_document,
     record_document,
     record_id,
+    superseded_filter,
     uplink_document,
 )
 
-Operation = InsertOne[Document] | UpdateOne | ReplaceOne[Document] | DeleteOne
+Operation = InsertOne[Document] | UpdateOne | UpdateMany | ReplaceOne[Document] | DeleteOne
 Operations = list[Operation]
 
 
@@ -46,6 +47,9 @@ class Plan:
         for update in changes.uplink_updates:
             self._add_uplink_update(update)
         self._history = [history_document(row) for row in changes.history]
+        self._superseded: Operations = [
+            UpdateMany(superseded_filter(mark), {"$set": {"superseded": mark.version}}) for mark in changes.superseded
+        ]
         self._outbox = [outbox_document(row) for row in changes.outbox]
         self._moved: Operations = [
             UpdateOne({"_id": kind}, {"$inc": {"epoch": 1}}, upsert=True)
@@ -63,6 +67,8 @@ class Plan:
             await expected.run(database, session)
         if self._history:
             await database["history"].insert_many(self._history, session=session)
+        if self._superseded:
+            await database["history"].bulk_write(self._superseded, session=session)
         if self._outbox:
             await database["outbox"].insert_many(self._outbox, session=session)
         if self._moved:

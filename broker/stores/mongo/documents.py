@@ -11,7 +11,16 @@ from typing import Any
 from broker.jsonio import dumps, loads
 from broker.ngsild.model import Entity
 from broker.query.mongo_fields import ALL, index_fields
-from broker.stores.base import HistoryRow, OutboxRow, Record, RecordKind, RecordWrite, StoredEntity, UplinkRow
+from broker.stores.base import (
+    HistoryRow,
+    OutboxRow,
+    Record,
+    RecordKind,
+    RecordWrite,
+    StoredEntity,
+    Superseded,
+    UplinkRow,
+)
 
 Document = dict[str, Any]
 
@@ -37,8 +46,13 @@ def history_document(row: HistoryRow) -> Document:
         "version": row.version,
         "doc": None if row.instance is None else _text(row.instance),
     }
-    lineage = {"uplink": row.uplink_id, "device": row.device_id, "binding": row.binding_id}
-    return document | {name: value for name, value in lineage.items() if value is not None}
+    origin = {
+        "uplink": row.uplink_id,
+        "device": row.device_id,
+        "binding": row.binding_id,
+        "lineage": None if row.lineage is None else _text(row.lineage),
+    }
+    return document | {name: value for name, value in origin.items() if value is not None}
 
 
 def history_from(document: Document) -> HistoryRow:
@@ -54,7 +68,20 @@ def history_from(document: Document) -> HistoryRow:
         uplink_id=document.get("uplink"),
         device_id=document.get("device"),
         binding_id=document.get("binding"),
+        lineage=loads(document["lineage"]) if "lineage" in document else None,
+        superseded=document.get("superseded"),
     )
+
+
+def superseded_filter(mark: Superseded) -> Document:
+    """The rows that do not hold any more."""
+    where: Document = {"entity": mark.entity_id, "superseded": None, "version": {"$lt": mark.version}}
+    if mark.binding_id is not None:
+        where["binding"] = mark.binding_id
+    if mark.uplink_id is not None:
+        where["uplink"] = mark.uplink_id
+    period = {operator: at for operator, at in (("$gte", mark.since), ("$lt", mark.until)) if at is not None}
+    return where | {"observed": period} if period else where
 
 
 def outbox_document(row: OutboxRow) -> Document:

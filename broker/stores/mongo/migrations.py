@@ -152,7 +152,11 @@ async def _next_rows(entities: AsyncCollection[Document], last: str) -> list[Doc
     return await found.to_list()
 
 
-MIGRATIONS: Final[Mapping[int, Migration]] = {1: _create_collections, 2: _add_moments}
+async def _mark_history(_: AsyncDatabase[Document]) -> None:
+    """History rows may be superseded from here on, which older versions would pass over: nothing to change."""
+
+
+MIGRATIONS: Final[Mapping[int, Migration]] = {1: _create_collections, 2: _add_moments, 3: _mark_history}
 """By the version that each leads to."""
 
 SCHEMA_VERSION: Final = max(MIGRATIONS)

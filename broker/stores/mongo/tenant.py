@@ -22,6 +22,7 @@ from broker.stores.base import (
     ChangeSet,
     Conflict,
     HistoryRow,
+    Latest,
     Needs,
     OutboxRow,
     Page,
@@ -95,6 +96,8 @@ class MongoTenant:
                         group.create_task(self._load_found(kind, keys, snapshot))
                     if needs.frames:
                         group.create_task(self._load_frames(needs.frames, snapshot))
+                    for wanted in needs.latest:
+                        group.create_task(self._load_latest(wanted, snapshot))
             except BaseExceptionGroup as failed:
                 raise failed.exceptions[0] from None
         return snapshot
@@ -160,6 +163,19 @@ class MongoTenant:
     async def _load_frames(self, frames: set[str], snapshot: Snapshot) -> None:
         async for row in self._uplinks.find({"frame": {"$in": list(frames)}}, {"_id": 0, "frame": 1}):
             snapshot.frames.add(row["frame"])
+
+    async def _load_latest(self, wanted: Latest, snapshot: Snapshot) -> None:
+        where: Document = {
+            "entity": wanted.entity_id,
+            "attribute": wanted.attribute,
+            "dataset": "",
+            "superseded": None,
+            "$or": [{"binding": {"$ne": wanted.binding_id}}, {"observed": {"$lt": wanted.since}}],
+        }
+        newest = [("observed", -1), ("version", -1)]
+        row = await self.database["history"].find_one(where, sort=newest)
+        if row is not None:
+            snapshot.latest[wanted] = history_from(row)
 
     # --- entities, records, history ---
 
@@ -237,11 +253,14 @@ class MongoTenant:
         until: Micros | None = None,
         limit: int = 1000,
         newest_first: bool = False,
+        superseded: bool = False,
     ) -> list[HistoryRow]:
         """See TenantStore."""
         if limit <= 0:
             return []
         where: Document = {"entity": entity_id}
+        if not superseded:
+            where["superseded"] = None
         if attribute is not None:
             where["attribute"] = attribute
         period = {operator: at for operator, at in (("$gte", since), ("$lt", until)) if at is not None}

@@ -12,11 +12,17 @@ import orjson
 
 from broker.clock import Micros
 from broker.ngsild.model import Iri
-from broker.stores.base import HistoryRow
+from broker.stores.base import HistoryRow, Latest, Superseded
 from broker.stores.sqlite import bulk
 from broker.stores.sqlite.names import Names, number_of
 
 LATEST: Micros = (1 << 63) - 1
+
+_SELECT = (
+    "SELECT h.observed_at, h.version, a.text, d.text, h.recorded_at, h.instance, h.uplink, v.text, b.text, h.lineage,"
+    " h.superseded FROM history h JOIN name a ON a.n = h.name LEFT JOIN name d ON d.n = h.dataset"
+    " LEFT JOIN name v ON v.n = h.device LEFT JOIN name b ON b.n = h.binding"
+)
 
 
 def write_history(connection: sqlite3.Connection, names: Names, rows: list[HistoryRow]) -> None:
@@ -25,7 +31,7 @@ def write_history(connection: sqlite3.Connection, names: Names, rows: list[Histo
     number, dumps = names.number, orjson.dumps
     bulk.insert(
         connection,
-        "history (entity, name, observed_at, version, recorded_at, dataset, uplink, device, binding, instance)",
+        "history (entity, name, observed_at, version, recorded_at, dataset, uplink, device, binding, instance, lineage)",
         [
             (
                 number(row.entity_id),
@@ -38,6 +44,7 @@ def write_history(connection: sqlite3.Connection, names: Names, rows: list[Histo
                 number(row.device_id) if row.device_id else None,
                 number(row.binding_id) if row.binding_id else None,
                 None if row.instance is None else dumps(row.instance),
+                None if row.lineage is None else dumps(row.lineage),
             )
             for row in rows
         ],
@@ -52,6 +59,7 @@ def read_history(
     until: Micros | None,
     limit: int,
     newest_first: bool,
+    superseded: bool,
 ) -> list[HistoryRow]:
     """Rows in order of (observed_at, version): of one attribute by its index, of all by merging what each gives."""
     entity = number_of(connection, entity_id)
@@ -63,11 +71,9 @@ def read_history(
         number = number_of(connection, attribute)
         names = [] if number is None else [number]
     direction = "DESC" if newest_first else "ASC"
+    held = "" if superseded else " AND h.superseded IS NULL"
     statement = (
-        "SELECT h.observed_at, h.version, a.text, d.text, h.recorded_at, h.instance, h.uplink, v.text, b.text"  # noqa: S608
-        " FROM history h JOIN name a ON a.n = h.name LEFT JOIN name d ON d.n = h.dataset"
-        " LEFT JOIN name v ON v.n = h.device LEFT JOIN name b ON b.n = h.binding"
-        " WHERE h.entity = ? AND h.name = ? AND h.observed_at >= ? AND h.observed_at < ?"
+        f"{_SELECT} WHERE h.entity = ? AND h.name = ? AND h.observed_at >= ? AND h.observed_at < ?{held}"
         f" ORDER BY h.observed_at {direction}, h.version {direction} LIMIT ?"
     )
     period = (-LATEST if since is None else since, LATEST if until is None else until)
@@ -75,21 +81,64 @@ def read_history(
         connection.execute(statement, (entity, name, *period, limit)) for name in names
     ]
     rows = cursors[0] if len(cursors) == 1 else merge(*cursors, key=lambda row: row[:2], reverse=newest_first)
-    return [
-        HistoryRow(
-            entity_id=entity_id,
-            attribute=row[2],
-            dataset_id=row[3] or "",
-            observed_at=row[0],
-            recorded_at=row[4],
-            version=row[1],
-            instance=None if row[5] is None else orjson.loads(row[5]),
-            uplink_id=row[6],
-            device_id=row[7],
-            binding_id=row[8],
-        )
-        for row in islice(rows, limit)
-    ]
+    return [_row(entity_id, row) for row in islice(rows, limit)]
+
+
+def read_latest(connection: sqlite3.Connection, wanted: Latest) -> HistoryRow | None:
+    """The newest row that would be left (see `Latest`)."""
+    entity, name = number_of(connection, wanted.entity_id), number_of(connection, wanted.attribute)
+    if entity is None or name is None:
+        return None
+    # A binding without a number has no rows: -1 is nobody's.
+    binding = number_of(connection, wanted.binding_id)
+    row = connection.execute(
+        f"{_SELECT} WHERE h.entity = ? AND h.name = ? AND h.dataset IS NULL AND h.superseded IS NULL"
+        " AND NOT (ifnull(h.binding, -2) = ? AND h.observed_at >= ?)"
+        " ORDER BY h.observed_at DESC, h.version DESC LIMIT 1",
+        (entity, name, -1 if binding is None else binding, wanted.since),
+    ).fetchone()
+    return None if row is None else _row(wanted.entity_id, row)
+
+
+def supersede(connection: sqlite3.Connection, marks: list[Superseded]) -> None:
+    """Mark rows that do not hold any more."""
+    for mark in marks:
+        entity = number_of(connection, mark.entity_id)
+        binding = None if mark.binding_id is None else number_of(connection, mark.binding_id)
+        if entity is None or (mark.binding_id is not None and binding is None):
+            continue
+        where, params = "", list[Any]()
+        if binding is not None:
+            where += " AND binding = ?"
+            params.append(binding)
+        if mark.uplink_id is not None:
+            where += " AND uplink = ?"
+            params.append(mark.uplink_id)
+        since, until = (-LATEST if mark.since is None else mark.since), (LATEST if mark.until is None else mark.until)
+        for name in _attributes(connection, entity):
+            connection.execute(
+                "UPDATE history SET superseded = ? WHERE entity = ? AND name = ? AND observed_at >= ? AND observed_at < ?"  # noqa: S608
+                f" AND superseded IS NULL AND version < ?{where}",
+                (mark.version, entity, name, since, until, mark.version, *params),
+            )
+
+
+def _row(entity_id: str, row: tuple[Any, ...]) -> HistoryRow:
+    """The history row of a row of `_SELECT`."""
+    return HistoryRow(
+        entity_id=entity_id,
+        attribute=row[2],
+        dataset_id=row[3] or "",
+        observed_at=row[0],
+        recorded_at=row[4],
+        version=row[1],
+        instance=None if row[5] is None else orjson.loads(row[5]),
+        uplink_id=row[6],
+        device_id=row[7],
+        binding_id=row[8],
+        lineage=None if row[9] is None else orjson.loads(row[9]),
+        superseded=row[10],
+    )
 
 
 def _attributes(connection: sqlite3.Connection, entity: int) -> list[int]:

@@ -199,10 +199,13 @@ class SqliteTenant:
         until: Micros | None = None,
         limit: int = 1000,
         newest_first: bool = False,
+        superseded: bool = False,
     ) -> list[HistoryRow]:
         """History rows of an entity in order of (observed_at, version)."""
         return await self._read(
-            lambda connection: history.read_history(connection, entity_id, attribute, since, until, limit, newest_first)
+            lambda connection: history.read_history(
+                connection, entity_id, attribute, since, until, limit, newest_first, superseded
+            )
         )
 
     async def uplink(self, uplink_id: str) -> UplinkRow | None:
@@ -257,4 +260,8 @@ def _load(connection: sqlite3.Connection, needs: Needs) -> tuple[Snapshot, dict[
     for kind, key in needs.found:
         snapshot.found[(kind, key)] = tuple(records.read_records(connection, kind, key, "", None))
     snapshot.frames = uplinks.read_frames(connection, needs.frames)
+    for wanted in needs.latest:
+        row = history.read_latest(connection, wanted)
+        if row is not None:
+            snapshot.latest[wanted] = row
     return snapshot, entities

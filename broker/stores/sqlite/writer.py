@@ -7,7 +7,7 @@ import sqlite3
 from broker.stores.base import ChangeSet, Conflict, Record, RecordKind, changed_kinds
 from broker.stores.sqlite.connection import writing
 from broker.stores.sqlite.entities import Kept, last_number, read_entities, write_entities
-from broker.stores.sqlite.history import write_history
+from broker.stores.sqlite.history import supersede, write_history
 from broker.stores.sqlite.memory import Memory
 from broker.stores.sqlite.names import Names
 from broker.stores.sqlite.outbox import write_outbox
@@ -43,6 +43,7 @@ class Writer:
                 write_epochs(connection, epochs, moved)
                 if changes.history:
                     write_history(connection, self._names, changes.history)
+                supersede(connection, changes.superseded)
                 write_uplinks(connection, changes.uplinks, changes.uplink_updates)
                 write_outbox(connection, changes)
         except BaseException:

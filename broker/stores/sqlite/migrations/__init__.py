@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import Final
 
 from broker.stores.base import StoreTooNew
-from broker.stores.sqlite.migrations import m0001_first, m0002_moments_and_census
+from broker.stores.sqlite.migrations import m0001_first, m0002_moments_and_census, m0003_superseded_and_lineage
 
 MIGRATIONS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (
     m0001_first.migrate,
     m0002_moments_and_census.migrate,
+    m0003_superseded_and_lineage.migrate,
 )
 
 
