@@ -18,8 +18,12 @@ from broker.codecs.base import CodecError, Measurement
 from broker.config import Limits
 from broker.devices.model import Binding, DeviceModel, VirtualSensor
 from broker.devices.observe import observe
+from broker.devices.processing.observation import Observation, Source
+from broker.devices.processing.plan import plan_of
+from broker.devices.processing.process import Processed, process
+from broker.devices.processing.state import as_sensor_state, state_body
 from broker.devices.registry import as_binding, as_device, as_sensor, as_state, to_body
-from broker.devices.resolve import Resolution, Resolved, resolve
+from broker.devices.resolve import Resolution, resolve
 from broker.devices.state import heard
 from broker.pipeline.intake import Outcome, Receipt, Uplink
 from broker.stores.base import Needs, RecordWrite, Snapshot, UplinkRow, UplinkStatus, UplinkUpdate
@@ -77,6 +81,11 @@ class ApplyUplink:
             sensor = seen.records.get(("virtual_sensor", sensor_id))
             if sensor is not None:
                 needs.entities |= as_sensor(sensor).entities
+                plan = plan_of(as_sensor(sensor))
+                if plan.remembers:
+                    needs.records.add(("sensor_state", sensor_id))
+                if plan.counts:
+                    needs.found.add(("binding", f"sensor:{sensor_id}"))
         return needs
 
     def apply(self, view: View, stamp: Stamp) -> Effects[Receipt | Stale]:
@@ -112,12 +121,35 @@ class ApplyUplink:
             reason = f"No virtual sensor is bound to device {self.uplink.device_id} at {iso(at)}."
             return self._ended(view, "quarantined", reason, at=at, measurements=plausible)
         try:
-            effects = self._entity_effects(view, resolution, stamp)
+            processed = self._processed(view, resolution)
         except CodecError as error:
             return self._ended(view, "rejected", str(error), at=at)
-        ended = self._ended(view, "applied", _left_out(odd, resolution, self.limits), at=at, measurements=plausible)
+        effects = self._entity_effects(view, processed.observations, stamp)
+        failed = [one for one in processed.observations if one.failed]
+        reason = _left_out(odd, resolution, failed, self.limits)
+        ended = self._ended(view, "applied", reason, at=at, measurements=plausible)
+        if failed and isinstance(ended.result, Receipt):
+            checks = tuple(check for one in failed for check in one.failed)
+            ended.result = msgspec.structs.replace(ended.result, implausible=checks)
         ended.changes, ended.history = effects.changes, effects.history
+        ended.records += _state_writes(view, processed)
         return ended
+
+    def _processed(self, view: View, resolution: Resolution) -> Processed:
+        """The resolved measurements, calibrated, counted and checked, with what is derived of them."""
+        assert self.decoded.model is not None
+        versions = {
+            one.sensor.id: record.version
+            for one in resolution.resolved
+            if (record := view.record("virtual_sensor", one.sensor.id)) is not None
+        }
+        source = Source(self.decoded.model.id, self.decoded.model_version, self.uplink.observed_at, versions)
+        return process(
+            resolution.resolved,
+            source,
+            lambda sensor_id: as_sensor_state(view.record("sensor_state", sensor_id)),
+            lambda sensor_id: [as_binding(record) for record in view.found("binding", f"sensor:{sensor_id}")],
+        )
 
     def _registry(self, view: View) -> tuple[list[Binding], dict[str, VirtualSensor]]:
         bindings = [as_binding(record) for record in view.found("binding", f"device:{self.uplink.device_id}")]
@@ -128,15 +160,15 @@ class ApplyUplink:
         }
         return bindings, sensors
 
-    def _entity_effects(self, view: View, resolution: Resolution, stamp: Stamp) -> Effects[None]:
+    def _entity_effects(self, view: View, observations: Sequence[Observation], stamp: Stamp) -> Effects[None]:
         effects: Effects[None] = Effects(None)
-        by_entity: dict[str, list[Resolved]] = {}
-        for resolved in resolution.resolved:
-            by_entity.setdefault(resolved.entity_id, []).append(resolved)
-        for entity_id, observations in by_entity.items():
+        by_entity: dict[str, list[Observation]] = {}
+        for observation in observations:
+            by_entity.setdefault(observation.entity_id, []).append(observation)
+        for entity_id, observed in by_entity.items():
             change, history = observe(
                 view.entity(entity_id),
-                observations,
+                observed,
                 device_id=self.uplink.device_id,
                 uplink_id=self.uplink_id,
                 stamp=stamp,
@@ -197,7 +229,16 @@ def _by_time(
     return plausible, odd
 
 
-def _left_out(odd: Sequence[Measurement], resolution: Resolution, limits: Limits) -> str:
+def _state_writes(view: View, processed: Processed) -> list[RecordWrite]:
+    writes = []
+    for sensor_id, state in processed.states.items():
+        record = view.record("sensor_state", sensor_id)
+        version, expected = (record.version + 1, record.version) if record is not None else (1, 0)
+        writes.append(RecordWrite("sensor_state", sensor_id, state_body(state), version, expected))
+    return writes
+
+
+def _left_out(odd: Sequence[Measurement], resolution: Resolution, failed: Sequence[Observation], limits: Limits) -> str:
     """What of an applied uplink did not become a value, for people; '' when all that has a place did."""
     said = []
     if odd:
@@ -207,6 +248,9 @@ def _left_out(odd: Sequence[Measurement], resolution: Resolution, limits: Limits
         )
     if resolution.unbound:
         said.append(f"{len(resolution.unbound)} measurements left out: no virtual sensor was bound at their time.")
+    if failed:
+        examples = ", ".join(f"{one.lineage['quantity']} {one.value} ({', '.join(one.failed)})" for one in failed[:3])
+        said.append(f"{len(failed)} implausible: {examples}{', …' if len(failed) > 3 else ''}.")
     return " ".join(said)
 
 
