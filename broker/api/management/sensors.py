@@ -138,7 +138,5 @@ def _expanded(document: dict[str, Any], context: Context) -> dict[str, Any]:
 def _compacted(document: dict[str, Any], context: Context) -> dict[str, Any]:
     made = {**document, "entityType": context.compact(document["entityType"])}
     for member in ("outputs", "derived"):
-        made[member] = [
-            {**part, "attribute": context.compact(part["attribute"])} for part in document.get(member, ())
-        ]
+        made[member] = [{**part, "attribute": context.compact(part["attribute"])} for part in document.get(member, ())]
     return made

@@ -81,11 +81,10 @@ def count(
         return _late(segments, reading, at, binding)
     last_raw, offset = Decimal(newest.last_raw), Decimal(newest.offset)
     if newest.binding != binding.id:
-        return _begun(segments, reading, at, binding, "swap", _after_swap(newest, reading, readings))
+        return _begun(segments, reading, at, binding, "swap", _after_swap(newest, reading, readings, counter))
     if reading >= last_raw:
         return _on(segments, reading, at, offset)
-    modulus = exact(counter.rolls_over_at) if counter.rolls_over_at is not None else None
-    if modulus is not None and 0 <= modulus - last_raw + reading < modulus / NEAR_THE_EDGE:
+    if modulus := _rolled_over(last_raw, reading, counter):
         return _begun(segments, reading, at, binding, "rollover", EXACT.add(offset, modulus))
     if reading * RESET > last_raw:
         # Water that flows back: the counter stands until the register is past its last reading.
@@ -96,16 +95,27 @@ def count(
     return _begun(segments, reading, at, binding, "reset", EXACT.subtract(value, min(reading, Decimal(0))))
 
 
-def _after_swap(newest: Segment, reading: Decimal, readings: Readings | None) -> Decimal:
+def _rolled_over(before: Decimal, after: Decimal, counter: Counter) -> Decimal:
+    """The register's size if it rolled over between two readings, else 0."""
+    if counter.rolls_over_at is None or after >= before:
+        return Decimal(0)
+    size = exact(counter.rolls_over_at)
+    return size if 0 <= size - before + after < size / NEAR_THE_EDGE else Decimal(0)
+
+
+def _after_swap(newest: Segment, reading: Decimal, readings: Readings | None, counter: Counter) -> Decimal:
     """The new meter's offset: the virtual value goes on from where the old meter ended."""
-    value = EXACT.add(Decimal(newest.last_raw), Decimal(newest.offset))
-    start = reading
+    last_raw, start = Decimal(newest.last_raw), reading
+    end = last_raw
     if readings is not None and readings.end is not None:
-        value = max(value, EXACT.add(exact(readings.end), Decimal(newest.offset)))
+        end = exact(readings.end)
+        # The old meter cannot have ended before its last reading.
+        end = max(last_raw, EXACT.add(end, _rolled_over(last_raw, end, counter)))
     if readings is not None and readings.start is not None:
-        # A reading that is lower than what it began with would let the value fall.
-        start = min(exact(readings.start), reading)
-    return EXACT.subtract(value, start)
+        start = exact(readings.start)
+        # … nor the new one have begun after its first.
+        start = min(reading, EXACT.subtract(start, _rolled_over(start, reading, counter)))
+    return EXACT.subtract(EXACT.add(end, Decimal(newest.offset)), start)
 
 
 def _begun(
