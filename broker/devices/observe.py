@@ -11,12 +11,10 @@ from collections.abc import Sequence
 from broker.clock import Stamp, iso, parse_iso
 from broker.devices.processing.observation import Observation
 from broker.ngsild.change import AttributeTrigger, EntityChange
-from broker.ngsild.model import DEFAULT_VOCAB, Attributes, Entity, Instance, Iri, default_instance
+from broker.ngsild.model import DEFAULT_VOCAB, IMPLAUSIBLE, Attributes, Entity, Instance, Iri, default_instance
 from broker.stores.base import HistoryRow
 
 OBSERVED_BY: Iri = DEFAULT_VOCAB + "observedBy"
-IMPLAUSIBLE: Iri = DEFAULT_VOCAB + "implausible"
-"""Sub-attribute of a value that failed checks: their names."""
 
 
 def device_urn(device_id: str) -> str:
@@ -57,7 +55,9 @@ def observe(
                 lineage=observation.lineage,
             )
         )
-        if not observation.current or (current is not None and _observed_at(current) > at):
+        if not observation.current or (
+            current is not None and (_observed_at(current) > at or _same(current, instance))
+        ):
             continue
         attrs[name] = [instance, *(one for one in instances if "datasetId" in one)]
         if name not in triggers:
@@ -76,6 +76,18 @@ def observe(
     else:
         after = {**entity, "attrs": attrs, "modifiedAt": stamp.text}
     return EntityChange(first.entity_id, entity, after, triggers), history
+
+
+def _same(one: Instance, other: Instance) -> bool:
+    """Whether two instances tell of one observation: an uplink that is looked at again is no news."""
+    return all(one.get(member) == other.get(member) for member in ("type", "value", "unitCode", "observedAt")) and (
+        _source(one) == _source(other)
+    )
+
+
+def _source(instance: Instance) -> object:
+    source = default_instance(instance.get("attrs", {}).get(OBSERVED_BY, []))
+    return source.get("object") if source is not None else None
 
 
 def _observed_at(instance: Instance) -> int:

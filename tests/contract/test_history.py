@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from broker.ngsild.model import IMPLAUSIBLE
 from broker.stores.base import ChangeSet, HistoryRow, Latest, Needs, Superseded, TenantStore
-from tests.support.stores import MOMENT, history_row
+from tests.support.stores import MOMENT, history_row, prop
 
 ROOM = "urn:ngsi-ld:Room:214"
 ROWS = [
@@ -113,3 +114,13 @@ async def test_the_newest_row_that_would_be_left(filled: TenantStore) -> None:
     await filled.commit(ChangeSet(superseded=[Superseded(ROOM, 9, since=MOMENT + 30, until=MOMENT + 31)]))
     snapshot = await filled.load(Needs(latest={of_binding, nobody}))
     assert snapshot.latest == {of_binding: ROWS[1], nobody: ROWS[1]}
+
+
+async def test_a_value_that_failed_a_check_is_not_what_would_be_left(filled: TenantStore) -> None:
+    odd = history_row(ROOM, "temperature", 90, 8, 9999)
+    assert odd.instance is not None
+    await filled.commit(
+        ChangeSet(history=[replace(odd, instance={**odd.instance, "attrs": {IMPLAUSIBLE: [prop(["range"])]}})])
+    )
+    newest = Latest(ROOM, ROWS[0].attribute, "b7", 0)
+    assert (await filled.load(Needs(latest={newest}))).latest == {newest: ROWS[3]}

@@ -38,6 +38,8 @@ DERIVED = 50
 """Derived values of a virtual sensor."""
 LONGEST_WINDOW = 31 * 24 * 3600
 """Seconds of a running mean."""
+HIGHEST_READING = 10**15
+"""What no meter shows; more digits a double does not hold."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 
 
@@ -45,6 +47,18 @@ def check_processing(sensor: VirtualSensor) -> None:
     """Raises BadRequestData for the first rule that does not hold."""
     for refused in _refusals(sensor):
         raise BadRequestData(refused)
+
+
+def check_readings(sensor: VirtualSensor, readings: dict[str, float], member: str) -> None:
+    """What was read off at a swap is of the sensor's meters. Raises BadRequestData."""
+    meters = [output for output in sensor.outputs if output.counter is not None]
+    known = {name for output in meters for name in (output.quantity, output.attribute)}
+    for name, reading in readings.items():
+        if name not in known:
+            there = ", ".join(sorted({output.quantity for output in meters})) or "none"
+            raise BadRequestData(f"'{member}': '{sensor.id}' has no meter of '{name[:100]}'; its meters are: {there}.")
+        if not 0 <= reading <= HIGHEST_READING:
+            raise BadRequestData(f"'{member}.{name}' must be from 0 to {HIGHEST_READING}.")
 
 
 def _refusals(sensor: VirtualSensor) -> Iterator[str]:

@@ -34,6 +34,7 @@ from broker.stores.base import (
     TypeInfo,
     UplinkRow,
     UplinkStatus,
+    plausible,
 )
 from broker.stores.mongo import discovery, leases
 from broker.stores.mongo.change_set import Plan
@@ -173,9 +174,10 @@ class MongoTenant:
             "$or": [{"binding": {"$ne": wanted.binding_id}}, {"observed": {"$lt": wanted.since}}],
         }
         newest = [("observed", -1), ("version", -1)]
-        row = await self.database["history"].find_one(where, sort=newest)
-        if row is not None:
-            snapshot.latest[wanted] = history_from(row)
+        async for document in self.database["history"].find(where, sort=newest):
+            if plausible(row := history_from(document)):
+                snapshot.latest[wanted] = row
+                return
 
     # --- entities, records, history ---
 

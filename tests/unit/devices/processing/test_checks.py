@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from broker.clock import SECOND, Stamp, iso
-from broker.devices.observe import IMPLAUSIBLE, observe
+from broker.devices.observe import observe
 from broker.errors import BadRequestData
+from broker.ngsild.model import IMPLAUSIBLE
 from tests.unit.devices.processing.support import HOUR, MINUTE, T0, Fed, iri, measured, sensor
 
 
