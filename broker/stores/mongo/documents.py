@@ -61,9 +61,10 @@ def history_from(document: Document) -> HistoryRow:
         entity_id=document["entity"],
         attribute=document["attribute"],
         dataset_id=document["dataset"],
-        observed_at=document["observed"],
-        recorded_at=document["recorded"],
-        version=document["version"],
+        # The driver's Int64 is an int that no encoder knows.
+        observed_at=int(document["observed"]),
+        recorded_at=int(document["recorded"]),
+        version=int(document["version"]),
         instance=None if document["doc"] is None else loads(document["doc"]),
         uplink_id=document.get("uplink"),
         device_id=document.get("device"),
