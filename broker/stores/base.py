@@ -30,9 +30,10 @@ RecordKind = Literal[
     "context_use",
     "tenant",
     "identity",
+    "evolution",
 ]
-UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset({"device_state", "delivery_state", "context_use"})
-"""Kinds without an epoch: written with every uplink or delivery, or just to count; never cached by epoch."""
+UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset({"device_state", "delivery_state", "context_use", "evolution"})
+"""Kinds without an epoch: written with every uplink, delivery or evolution, or just to count; never cached by epoch."""
 
 UplinkStatus = Literal["applied", "quarantined", "rejected", "discarded"]
 
@@ -367,6 +368,10 @@ class TenantStore(Protocol):
         newest_first: bool = False,
     ) -> list[HistoryRow]:
         """History rows of an entity with since <= observed_at < until, in order of (observed_at, version)."""
+        ...
+
+    async def history_attributes(self, entity_id: str) -> list[Iri]:
+        """The attributes that an entity has a history of, in order."""
         ...
 
     async def uplink(self, uplink_id: str) -> UplinkRow | None:
