@@ -74,6 +74,4 @@ class UpsertEvolution:
             made["observedAt"] = given["observedAt"]
         observed = parse_iso(given.get("observedAt", at))
         assert observed is not None
-        return HistoryRow(
-            self.fragment.id, name, dataset, observed, stamp.now, stamp.version, cast("Instance", made)
-        )
+        return HistoryRow(self.fragment.id, name, dataset, observed, stamp.now, stamp.version, cast("Instance", made))

@@ -155,10 +155,12 @@ def render_evolution(evolution: Evolution, names: Names, form: Form = NORMALIZED
         types = [names.compact(name) for name in evolution.types]
         made["type"] = types[0] if len(types) == 1 else types
     if form.sys_attrs:
-        system = (("expiresAt", evolution.expires_at), ("createdAt", evolution.created_at))
-        for member, text in (*system, ("modifiedAt", evolution.modified_at)):
-            if text is not None:
-                made[member] = text
+        system = {
+            "expiresAt": evolution.expires_at,
+            "createdAt": evolution.created_at,
+            "modifiedAt": evolution.modified_at,
+        }
+        made |= {member: text for member, text in system.items() if text is not None}
     for name, moments in evolution.attributes.items():
         if form.attrs is not None and name not in form.attrs:
             continue
