@@ -97,7 +97,7 @@ async def find_page(
 def _found(evolutions: Sequence[Evolution], series: list[dict[Iri, Series]], wanted: Wanted) -> Found:
     whole = not cut(series, newest_first=wanted.query.last is not None)
     made = [
-        replace(evolution, attributes={name: one.moments for name, one in each.items() if one.moments})
+        replace(evolution, attributes={name: one.moments for name, one in each.items()})
         for evolution, each in zip(evolutions, series, strict=True)
     ]
     return Found(made, whole)

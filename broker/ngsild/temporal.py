@@ -140,7 +140,7 @@ class Evolution:
     id: str
     types: list[Iri]
     attributes: dict[Iri, list[Moment]] = field(default_factory=dict)
-    """In the order in which they are shown; the scope among them."""
+    """In the order in which they are shown; the scope among them. One without instances has some outside the part."""
     created_at: str | None = None
     modified_at: str | None = None
     expires_at: str | None = None
@@ -208,7 +208,7 @@ def _object(instance: Instance, names: Names, form: Form) -> dict[str, Any]:
 
 
 def _pairs(moments: list[Moment], names: Names, form: Form) -> Any:
-    """[value, time] for each; a list of such objects where the attribute was of several types."""
+    """[value, time] for each; a list of such objects where the attribute was not of one type."""
     found: dict[str, list[list[Any]]] = {}
     for moment in moments:
         kind = moment.instance["type"]

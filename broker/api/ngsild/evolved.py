@@ -13,6 +13,7 @@ from broker.api.negotiation import DATA, negotiate
 from broker.api.preference import preferred_version
 from broker.api.services import Services
 from broker.clock import iso
+from broker.config import Limits
 from broker.errors import BadRequestData, OperationNotSupported
 from broker.history.instances import Wanted
 from broker.history.page import Found
@@ -22,7 +23,9 @@ from broker.ngsild.names import SCOPE
 from broker.ngsild.projection import MEMBERS
 from broker.ngsild.render import Form
 from broker.ngsild.temporal import Evolution, Moment, conform_evolution, render_evolution
+from broker.query.ast import EntityQuery
 from broker.query.builder import flag
+from broker.query.q import parse_q
 from broker.query.temporal import TemporalQuery, parse_temporal
 
 FORMATS: Final[Formats] = {
@@ -33,19 +36,30 @@ FORMATS: Final[Formats] = {
 }
 OPTIONS: Final = frozenset({*FORMATS, "sysAttrs"})
 
-_AGGREGATION: Final = frozenset({"aggrMethods", "aggrPeriodDuration"})
-_FILTERS: Final = frozenset(
-    {"coordinates", "csf", "expandValues", "geometry", "geoproperty", "georel", "jsonKeys", "q", "scopeQ"}
+_AGGREGATED: Final = "aggregatedValues"
+READ: Final = frozenset(
+    {
+        *("aggrMethods", "aggrPeriodDuration", "attrs", "datasetId", "endTimeAt", "entityMap", "entityMapLifetime"),
+        *("format", "lang", "lastN", "local", "omit", "options", "pick", "timeAt", "timeproperty", "timerel"),
+    }
 )
-READ: Final = _AGGREGATION | {
-    *("attrs", "datasetId", "endTimeAt", "entityMap", "entityMapLifetime", "format", "lang", "lastN", "local", "omit"),
-    *("options", "pick", "timeAt", "timeproperty", "timerel"),
-}
 """Parameters of retrieval."""
 
-QUERY: Final = (
-    READ | _FILTERS | {"collation", "count", "id", "idPattern", "limit", "offset", "orderBy", "splitEntities", "type"}
-)
+QUERY: Final = READ | {
+    *(
+        "collation",
+        "coordinates",
+        "count",
+        "csf",
+        "expandValues",
+        "geometry",
+        "geoproperty",
+        "georel",
+        "id",
+        "idPattern",
+    ),
+    *("jsonKeys", "limit", "offset", "orderBy", "q", "scopeQ", "splitEntities", "type"),
+}
 """Parameters of a query."""
 
 
@@ -67,7 +81,7 @@ class Answering:
         self._request, self._given, self._names = request, given, names
         limits = services.settings.limits
         self.media_type = negotiate(request.headers.get("Accept"), DATA)
-        _refuse(given)
+        given = _without_aggregation(given)
         for name in ("pick", "omit"):
             if "{" in given.get(name, ""):
                 raise BadRequestData(f"'{name}' must not ask for linked entities of a temporal evolution.")
@@ -112,7 +126,7 @@ class Answering:
             moment
             for evolution in found.evolutions
             for each in evolution.attributes.values()
-            for moment in (each[0], each[-1])
+            for moment in each[:1] + each[-1:]
         ]
         oldest, newest = min(moments, key=_at).text, max(moments, key=_at).text
         query = self.query
@@ -132,14 +146,23 @@ def _attributes(form: Form) -> frozenset[Iri] | None:
     return (form.pick - MEMBERS) | ({SCOPE} if "scope" in form.pick else frozenset())
 
 
-def _refuse(given: Mapping[str, str]) -> None:
-    """What is not built yet is refused, not passed over."""
-    for name in sorted(given.keys() & _FILTERS):
-        raise OperationNotSupported(
-            f"'{name}' is not supported yet for temporal evolutions; select by 'type' and 'id'."
-        )
-    keywords = {word.strip() for word in given.get("options", "").split(",")} | {given.get("format", "")}
-    if "aggregatedValues" in keywords or not _AGGREGATION.isdisjoint(given):
+def _without_aggregation(given: Mapping[str, str]) -> Mapping[str, str]:
+    """The parameters where aggregated values are not what is asked for: `format` decides over `options` (6.3.7)."""
+    keywords = [word.strip() for word in given.get("options", "").split(",")]
+    if given.get("format", _AGGREGATED if _AGGREGATED in keywords else "") == _AGGREGATED:
         raise OperationNotSupported(
             "Aggregated values of temporal evolutions are not supported yet; ask for the values."
         )
+    if _AGGREGATED not in keywords:
+        return given
+    return {**given, "options": ",".join(word for word in keywords if word != _AGGREGATED)}
+
+
+def check_filters(given: Mapping[str, str], asked: EntityQuery, names: Context, limits: Limits) -> None:
+    """What is not built yet is refused when it is valid, not passed over. Raises BadRequestData, OperationNotSupported."""
+    if "csf" in given:
+        parse_q(given["csf"], names.expand, limits)
+    filters = {"q": asked.q, "georel": asked.geo, "scopeQ": asked.scope, "csf": given.get("csf")}
+    for name, value in filters.items():
+        if value is not None:
+            raise OperationNotSupported(f"'{name}' is not supported yet for temporal evolutions.")

@@ -9,7 +9,7 @@ from aiohttp import web
 from broker.api.context import read_document, request_context
 from broker.api.ids import entity_id
 from broker.api.negotiation import DATA
-from broker.api.ngsild.evolved import OPTIONS, QUERY, READ, Answering
+from broker.api.ngsild.evolved import OPTIONS, QUERY, READ, Answering, check_filters
 from broker.api.paging import COUNT_HEADER, page_links
 from broker.api.parameters import parameters
 from broker.api.route import Route
@@ -56,6 +56,7 @@ def routes(services: Services) -> list[Route]:
         names = await request_context(request, services)
         wanted = Answering(request, services, given, names, required=True)
         asked = entity_query(given, names.expand, limits)
+        check_filters(given, asked, names, limits)
         if asked.order:
             if not flag(given, "local"):
                 raise BadRequestData("'orderBy' must be given with 'local=true' only (5.7.4.4).")

@@ -28,8 +28,12 @@ class Known:
 
 
 NGSI_LD: Final[dict[str, Known]] = {
-    "aggrMethods": Known("Methods of aggregation. Not supported yet: refused with 422.", TEXT, "4.5.19"),
-    "aggrPeriodDuration": Known("Period of aggregation. Not supported yet: refused with 422.", TEXT, "4.5.19"),
+    "aggrMethods": Known(
+        "Methods of aggregation, with aggregatedValues alone, which is not supported yet.", TEXT, "4.5.19"
+    ),
+    "aggrPeriodDuration": Known(
+        "Period of aggregation, with aggregatedValues alone, which is not supported yet.", TEXT, "4.5.19"
+    ),
     "after": Known("Where the page begins, as the 'next' link of the page before says it.", TEXT),
     "attrs": Known(
         "Attributes, comma-separated: entities that have one of them, and of these no others. Not with 'pick' or 'omit'.",
@@ -180,12 +184,7 @@ SPECIAL: Final[dict[tuple[str, str], Known]] = {
     ("provision_merge", "lang"): Known(
         "Language of texts in the body that are language properties.", TEXT, "6.5.3.4", "sv"
     ),
-    **{
-        ("temporal_query", name): _NOT_OF_EVOLUTIONS
-        for name in (
-            *("coordinates", "csf", "expandValues", "geometry", "geoproperty", "georel", "jsonKeys", "q", "scopeQ"),
-        )
-    },
+    **{("temporal_query", name): _NOT_OF_EVOLUTIONS for name in ("csf", "georel", "q", "scopeQ")},
     ("temporal_query", "format"): _EVOLUTION_FORMAT,
     ("temporal_query", "orderBy"): Known(
         "By id alone, and with local=true: id, id;asc or id;desc.", TEXT, "4.23", "id"
