@@ -54,3 +54,8 @@ async def test_a_limit_keeps_the_first_in_the_order_asked(filled: TenantStore) -
     assert [row.version for row in await filled.history(ROOM, limit=2)] == [2, 3]
     assert [row.version for row in await filled.history(ROOM, limit=2, newest_first=True)] == [6, 5]
     assert [row.version for row in await filled.history(ROOM, ROWS[0].attribute, limit=2, newest_first=True)] == [6, 4]
+
+
+async def test_the_attributes_that_there_is_a_history_of(filled: TenantStore) -> None:
+    assert await filled.history_attributes(ROOM) == sorted({row.attribute for row in ROWS})
+    assert await filled.history_attributes("urn:e:nowhere") == []

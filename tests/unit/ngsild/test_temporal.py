@@ -178,7 +178,8 @@ def test_what_is_no_object_is_no_evolution() -> None:
 def test_an_evolution_is_shown_as_an_earlier_version_had_it() -> None:
     evolution = Evolution("urn:x:1", ["ex:A", "ex:B"], expires_at=NOW)
     default: Any = {"type": "VocabProperty", "vocab": "ex:a", "observedAt": T1}
-    evolution.attributes["ex:a"] = [Moment(1, T1, default), Moment(2, T2, {**default, "datasetId": "urn:d:1"})]
+    other: Any = {**default, "datasetId": "urn:d:1"}
+    evolution.attributes["ex:a"] = [Moment(1, T1, default), Moment(2, T2, other)]
     evolution.attributes[SCOPE] = [Moment(1, T1, {"type": "Property", "value": "/A"})]
     seven = conform_evolution(evolution, (1, 7), MINE)
     assert [moment.instance["type"] for moment in seven.attributes["ex:a"]] == ["Property", "Property"]
