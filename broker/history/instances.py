@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from broker.clock import Micros, iso, parse_iso
@@ -57,10 +57,12 @@ async def read_series(store: TenantStore, entity_id: str, wanted: Wanted) -> dic
 
 async def has_instances(store: TenantStore, entity_id: str, wanted: Wanted) -> bool:
     """Whether there is any such instance, of whatever dataset (5.7.4.4: datasets are selected among entities found)."""
-    one = replace(wanted, datasets=frozenset(), query=replace(wanted.query, last=None), most=1)
+    query = wanted.query
+    since, until = _indexed(query) or (None, None)
     for attribute in await _attributes(store, entity_id, wanted):
-        if (await _series(store, entity_id, attribute, one)).moments:
-            return True
+        async for row in _rows(store, entity_id, attribute, since, until, newest_first=False, first=1):
+            if _moment(row, query) is not None:
+                return True
     return False
 
 
@@ -91,8 +93,8 @@ async def _series(store: TenantStore, entity_id: str, attribute: Iri, wanted: Wa
     # One more says whether there are others, where it is not the request that wants no more.
     size = most if query.last is not None and query.last <= wanted.most else most + 1
     newest_first = query.last is not None
-    indexed = query.timeproperty == "observedAt" or not query.conveyed
-    since, until = (query.since, query.until) if indexed else (None, None)
+    interval = _indexed(query)
+    since, until = interval or (None, None)
     kept: list[tuple[Moment, HistoryRow]] = []
     async for row in _rows(store, entity_id, attribute, since, until, newest_first=newest_first, first=size):
         if wanted.datasets and (row.dataset_id or "@none") not in wanted.datasets:
@@ -101,17 +103,22 @@ async def _series(store: TenantStore, entity_id: str, attribute: Iri, wanted: Wa
         if moment is None:
             continue
         kept.append((moment, row))
-        if indexed and len(kept) == size:
+        if interval is not None and len(kept) == size:
             break
         if len(kept) >= 2 * size + PAGE:
             _order(kept, size, newest_first=newest_first)
-    if not indexed:
+    if interval is None:
         _order(kept, size, newest_first=newest_first)
     moments = [
         moment if row.instance is not None else moment._replace(instance=await _deletion(store, row))
         for moment, row in kept[:most]
     ]
     return Series(moments, more=len(kept) > most)
+
+
+def _indexed(query: TemporalQuery) -> tuple[Micros | None, Micros | None] | None:
+    """The interval of history rows to read; None where their order says nothing of the time that is asked for."""
+    return (query.since, query.until) if query.timeproperty == "observedAt" or not query.conveyed else None
 
 
 def _order(kept: list[tuple[Moment, HistoryRow]], size: int, *, newest_first: bool) -> None:
@@ -138,11 +145,18 @@ def _moment(row: HistoryRow, query: TemporalQuery) -> Moment | None:
 
 async def _deletion(store: TenantStore, row: HistoryRow) -> Instance:
     """What stands for a deletion: of the type that the instance had before."""
-    before = await store.history(row.entity_id, row.attribute, until=row.observed_at + 1, limit=PAGE, newest_first=True)
-    kinds = (
-        each.instance["type"] for each in before if each.instance is not None and each.dataset_id == row.dataset_id
-    )
-    held: Instance = {"type": next(kinds, "Property")}
+    kind = "Property"
+    for limit in (_FEW, PAGE):
+        before = await store.history(
+            row.entity_id, row.attribute, until=row.observed_at + 1, limit=limit, newest_first=True
+        )
+        kinds = [
+            each.instance["type"] for each in before if each.instance is not None and each.dataset_id == row.dataset_id
+        ]
+        if kinds:
+            kind = kinds[0]
+            break
+    held: Instance = {"type": kind}
     if row.dataset_id:
         held["datasetId"] = row.dataset_id
     return deleted_instance(held, iso(row.recorded_at))

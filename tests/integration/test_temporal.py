@@ -209,6 +209,15 @@ async def test_more_instances_than_one_answer_holds_come_in_parts_that_are_whole
     assert (await ask(api, f"/{HALL}", pick="id")).json() == {"id": HALL}
 
 
+async def test_instances_of_one_moment_are_read_each_once(api: Api) -> None:
+    many = [{"type": "Property", "value": n, "observedAt": at(6)} for n in range(700)]
+    few = [{**each, "datasetId": "urn:d:1"} for each in many[:5]]
+    await post(api, evolution(temperature=[*many, *few, *many]))
+    for asked in (ALL, {"lastN": 9}, {"timeproperty": "modifiedAt"}):
+        shown = (await ask(api, f"/{HALL}", datasetId="urn:d:1", **asked)).json()
+        assert sorted(values(shown)) == list(range(5)), asked
+
+
 async def test_pages_of_entities_and_of_what_is_known_by_its_history_alone(api: Api) -> None:
     for word in "abcd":
         await api.ask(
