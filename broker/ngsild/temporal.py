@@ -208,12 +208,17 @@ def _object(instance: Instance, names: Names, form: Form) -> dict[str, Any]:
 
 
 def _pairs(moments: list[Moment], names: Names, form: Form) -> Any:
-    """[value, time] for each; a list of such objects where the attribute was not of one type."""
-    found: dict[str, list[list[Any]]] = {}
+    """[value, time] for each, in one object for each type and datasetId that there was (4.5.5); alone, it is no list."""
+    found: dict[tuple[str, str], list[list[Any]]] = {}
     for moment in moments:
         kind = moment.instance["type"]
         if kind == "LanguageProperty" and form.languages:
             kind = "Property"
-        found.setdefault(kind, []).append([render_instance(moment.instance, names, form), moment.text])
-    made = [{"type": kind, VALUE_MEMBER[kind] + "s": pairs} for kind, pairs in found.items()]
+        pair = [render_instance(moment.instance, names, form), moment.text]
+        found.setdefault((moment.instance.get("datasetId", ""), kind), []).append(pair)
+    made: list[dict[str, Any]] = []
+    for (dataset, kind), pairs in sorted(found.items(), key=lambda each: each[0]):
+        made.append({"type": kind, VALUE_MEMBER[kind] + "s": pairs})
+        if dataset:
+            made[-1]["datasetId"] = dataset
     return made[0] if len(made) == 1 else made

@@ -119,6 +119,11 @@ def test_simplified_is_pairs_of_value_and_time() -> None:
         {"type": "Property", "values": [[1, NOW]]},
         {"type": "Relationship", "objects": [["urn:x:1", NOW]]},
     ]
+    several = room(a=[{"value": 1, "datasetId": "urn:d:1"}, {"value": 2}, {"value": 3, "datasetId": "urn:d:1"}])
+    assert shown(several, "simplified")["a"] == [
+        {"type": "Property", "values": [[2, NOW]]},
+        {"type": "Property", "values": [[1, NOW], [3, NOW]], "datasetId": "urn:d:1"},
+    ]
 
 
 def test_the_scope_is_a_property_of_an_evolution() -> None:
