@@ -265,9 +265,8 @@ class Attribution(RuleBasedStateMachine):
             kept = self.run(self.world.tenant.entity(f"urn:ngsi-ld:Device:{device}"))
             assert kept is not None
             asset = kept.entity["attrs"].get("https://uri.etsi.org/ngsi-ld/default-context/controlledAsset")
-            assert (asset[0]["object"] if asset else None) in (
-                [entity_of(sensor) for sensor in self.model.holders(device, now)] or [None]
-            )
+            holders = {entity_of(sensor) for sensor in self.model.holders(device, now)}
+            assert ({asset[0]["object"]} if asset else set()) == holders
 
 
 def test_each_observation_belongs_to_its_device_and_to_what_it_was_then_on_sqlite() -> None:
