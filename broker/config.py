@@ -160,6 +160,14 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = 10.0
 
 
+class QuarantineSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Uplinks that nobody has claimed."""
+
+    keep_days: Annotated[
+        int, _doc("How long an uplink waits in quarantine before it is discarded, days; 0 for ever.", ge=0)
+    ] = 365
+
+
 class Tenancy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Tenants (ETSI GS CIM 009, 5.5.10): data of several owners, apart from each other."""
 
@@ -192,6 +200,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     writer: Writer = Writer()
     delivery: Delivery = Delivery()
     tenants: Tenancy = Tenancy()
+    quarantine: QuarantineSettings = QuarantineSettings()
     log: Log = Log()
     base_url: Annotated[
         str,
