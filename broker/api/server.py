@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api import health, uplinks
-from broker.api.management import devices, quarantine, received, sensors, swaps, tenants
+from broker.api.management import devices, lineage, quarantine, received, sensors, swaps, tenants
 from broker.api.ngsild import (
     attributes,
     batch,
@@ -59,6 +59,7 @@ def all_routes(services: Services) -> list[Route]:
         *swaps.routes(services),
         *quarantine.routes(services),
         *received.routes(services),
+        *lineage.routes(services),
         *tenants.routes(services),
         *health.routes(services),
     ]

@@ -151,6 +151,7 @@ NGSI_LD: Final[dict[str, Known]] = {
 
 MANAGEMENT: Final[dict[str, Known]] = {
     "after": Known("Id of the last one on the page before.", {"type": "string", "default": ""}),
+    "at": Known("At this time; without it now.", MOMENT),
     "attribute": Known("Only this attribute.", TEXT, "", "co2"),
     "device": Known("Only of this device.", TEXT),
     "entity": Known("Only of this entity.", URI),
