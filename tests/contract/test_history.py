@@ -124,3 +124,8 @@ async def test_a_value_that_failed_a_check_is_not_what_would_be_left(filled: Ten
     )
     newest = Latest(ROOM, ROWS[0].attribute, "b7", 0)
     assert (await filled.load(Needs(latest={newest}))).latest == {newest: ROWS[3]}
+
+
+async def test_the_attributes_that_there_is_a_history_of(filled: TenantStore) -> None:
+    assert await filled.history_attributes(ROOM) == sorted({row.attribute for row in ROWS})
+    assert await filled.history_attributes("urn:e:nowhere") == []

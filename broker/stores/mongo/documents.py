@@ -152,7 +152,7 @@ def uplink_from(document: Document) -> UplinkRow:
         status=document["status"],
         reason=document["reason"],
         source=document["source"],
-        received_at=document["received"],
+        received_at=int(document["received"]),
         device_id=document["device"],
         frame_key=document.get("frame"),
         raw=bytes(document["raw"]),
