@@ -29,6 +29,7 @@ class OutputPlan:
     key: str
     """Of its attribute, in the sensor's state."""
     name: str
+    unit: str
     low: float
     high: float
     """What is physically possible, in the output's unit, before calibration."""
@@ -179,6 +180,7 @@ def _output(output: Output, remembered: set[str]) -> OutputPlan:
     return OutputPlan(
         key=key,
         name=name_of(output),
+        unit=unit_of(output),
         low=low,
         high=high,
         correct=correction(output.calibration) if output.calibration is not None else None,
