@@ -36,12 +36,19 @@ class Sensor(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw
     entity: str
     entity_type: str
     outputs: list[dict[str, Any]]
+    derived: list[dict[str, Any]] = []
     device: str | None
     signal: Signal
 
     def document(self) -> dict[str, Any]:
         """The body of PUT /api/v1/virtual-sensors/{id}."""
-        return {"name": self.name, "entity": self.entity, "entityType": self.entity_type, "outputs": self.outputs}
+        return {
+            "name": self.name,
+            "entity": self.entity,
+            "entityType": self.entity_type,
+            "outputs": self.outputs,
+            "derived": self.derived,
+        }
 
 
 class Unknown(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):

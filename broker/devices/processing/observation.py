@@ -60,14 +60,16 @@ def in_unit(measurement: Measurement, wanted: str) -> tuple[Value, str]:
 
 def calibrated(one: Resolved, output: OutputPlan) -> tuple[Value, str, tuple[str, ...]]:
     """Value, unit, and 'range' where the device cannot have measured that."""
-    value, unit = in_unit(one.measurement, output.unit)
+    value, unit = in_unit(one.measurement, output.measured)
     if isinstance(value, (bool, str)):
         return value, unit, ()
     try:
         if not math.isfinite(value):
             raise CodecError(f"Quantity '{one.measurement.quantity}': {value} is not a number.")
         failed = () if output.low <= value <= output.high else ("range",)
-        return value if output.correct is None else output.correct(value), unit, failed
+        if output.correct is None:
+            return value, unit, failed
+        return output.correct(value), output.unit, failed
     except OverflowError:
         raise CodecError(f"Quantity '{one.measurement.quantity}': its value is too large.") from None
 
