@@ -107,7 +107,7 @@ def lineage_of(one: Resolved, output: OutputPlan, source: Source) -> dict[str, A
         "unit": measurement.unit,
         "quantity": measurement.quantity,
         "model": [source.model, source.model_version],
-        "sensor": source.versions.get(one.sensor.id, 0),
+        "sensor": [one.sensor.id, source.versions.get(one.sensor.id, 0)],
     }
     if measurement.channel:
         made["channel"] = measurement.channel
