@@ -11,6 +11,7 @@ from broker.clock import Micros, Stamp, iso
 from broker.devices.entity import device_entity
 from broker.devices.model import Binding, Device, DeviceModel, VirtualSensor
 from broker.devices.observe import device_urn
+from broker.devices.placing import follow_place
 from broker.devices.registry import as_binding, as_device, as_model, as_sensor, to_body
 from broker.errors import AlreadyExists, BadRequestData, ResourceNotFound
 from broker.stores.base import Needs, RecordWrite, Snapshot
@@ -24,17 +25,23 @@ class PutVirtualSensor:
     sensor: VirtualSensor
 
     def needs(self, seen: Snapshot) -> Needs:
-        """The virtual sensor as it is."""
-        return Needs(records={("virtual_sensor", self.sensor.id)})
+        """The virtual sensor as it is, and its entity."""
+        return Needs(entities={self.sensor.entity}, records={("virtual_sensor", self.sensor.id)})
 
     def apply(self, view: View, stamp: Stamp) -> Effects[bool]:
-        """One record write."""
+        """One record write; the entity is tied to the place."""
         present = view.record("virtual_sensor", self.sensor.id)
         expected = present.version if present is not None else 0
         write = RecordWrite(
             "virtual_sensor", self.sensor.id, to_body(self.sensor), stamp.version, expected, _sensor_keys(self.sensor)
         )
-        return Effects(present is None, records=[write])
+        effects = Effects(present is None, records=[write])
+        before = as_sensor(present) if present is not None else None
+        change, history = follow_place(view.entity(self.sensor.entity), self.sensor, before, stamp)
+        if change is not None:
+            effects.changes.append(change)
+            effects.history += history
+        return effects
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,8 @@ class VirtualSensor(Struct, frozen=True, rename="camel", forbid_unknown_fields=T
     entity_type: str
     """Expanded name (IRI), used when the entity is not there yet."""
     outputs: tuple[Output, ...]
+    place: str | None = None
+    """URN of the place that its entity is tied to, or of the entity itself; None: not said here."""
     note: str = ""
 
     @property

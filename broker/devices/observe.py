@@ -12,6 +12,7 @@ from broker.clock import Stamp, iso, parse_iso
 from broker.codecs.base import CodecError, Measurement
 from broker.codecs.quantities import UnitError, convert, quantity
 from broker.devices.model import Output
+from broker.devices.placing import first_tie, tie_row
 from broker.devices.resolve import Resolved
 from broker.ngsild.change import AttributeTrigger, EntityChange
 from broker.ngsild.model import DEFAULT_VOCAB, Attributes, Entity, Instance, Iri, default_instance
@@ -78,6 +79,10 @@ def observe(
         return None, history
     after: Entity
     if entity is None:
+        tied = first_tie(first.sensor, stamp) if first.entity_id == first.sensor.entity else None
+        if tied is not None and tied[0] not in attrs:
+            attrs[tied[0]], triggers[tied[0]] = [tied[1]], "attributeCreated"
+            history.append(tie_row(first.entity_id, *tied, stamp))
         after = {
             "id": first.entity_id,
             "type": [first.sensor.entity_type],
