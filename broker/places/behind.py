@@ -33,10 +33,10 @@ class Behind:
     def writers(self, entity_id: str) -> dict[Iri, VirtualSensor]:
         """Attribute -> the virtual sensor that writes it."""
         return {
-            made.attribute: sensor
+            attribute: sensor
             for sensor in self.of_entity.get(entity_id, ())
-            for made in (*sensor.outputs, *getattr(sensor, "derived", ()))
-            if (made.entity or sensor.entity) == entity_id
+            for written, attribute in sensor.written
+            if written == entity_id
         }
 
     def bound(self, sensor_id: str, at: Micros, device: str | None = None) -> Binding | None:
