@@ -65,9 +65,8 @@ def plan(rows: Sequence[Given], options: Options, names: Names, rules: Rules) ->
             given.wrong("id", f"Row {first[urn]} has the same id, '{urn}'.")
         first.setdefault(urn, given.row)
         by_id.setdefault(given.id, []).append(urn)
-    parents = {
-        urn: _parent(given, by_id) for given, urn in zip(rows, urns, strict=True) if urn is not None and given.parent
-    }
+    parents = {urn or "": _parent(given, by_id) for given, urn in zip(rows, urns, strict=True) if given.parent}
+    parents.pop("", None)
     round_about = _circles(parents)
     for given, urn in zip(rows, urns, strict=True):
         if urn in round_about:
