@@ -407,7 +407,7 @@ async def test_a_large_place_comes_in_pages_and_beyond_the_limit_says_so(tmp_pat
         assert (shown["complete"], shown["summary"]["entities"], len(shown["entities"])) == (False, 250, 250)
     async with running_broker(tmp_path, places=Places(levels=1)) as api:
         met: list[str] = []
-        after = ""
+        after: str | None = ""
         while after is not None:
             page = await overview(api, building, limit=77, after=after)
             met += [one["id"] for one in page["entities"]]
@@ -469,7 +469,7 @@ async def test_places_are_found_by_type_name_and_position(
 async def test_the_list_of_places_has_pages(api: Api) -> None:
     await imported(api, CSV)
     met: list[str] = []
-    after = ""
+    after: str | None = ""
     while after is not None:
         page = (await api.ask("GET", f"/api/v1/places?limit=3{after and '&after=' + after}", status=200)).json()
         met += [one["name"] for one in page["places"]]
