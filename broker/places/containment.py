@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from broker.clock import Micros
@@ -115,17 +115,23 @@ async def contained(
     return found
 
 
+def directly_within(places: tuple[str, ...], words: Vocabulary, now: Micros) -> EntityQuery:
+    """What relationships tie to any of `places`."""
+    condition = Or(tuple(Comparison(Path(name), "==", places) for name in words.relationships))
+    # Counting first lets SQLite choose by how many there are, instead of looking among the oldest entities.
+    return EntityQuery(q=condition, limit=PAGE, count=True, now=now)
+
+
 async def _tied(
     store: TenantStore, places: Sequence[str], words: Vocabulary, now: Micros
 ) -> AsyncGenerator[Entity, None]:
     """The entities that are directly within any of `places`."""
     for start in range(0, len(places), ASKED_AT_ONCE):
         ids = tuple(places[start : start + ASKED_AT_ONCE])
-        condition = Or(tuple(Comparison(Path(name), "==", ids) for name in words.relationships))
+        query = directly_within(ids, words, now)
         after: str | None = None
         while True:
-            # Counting first lets SQLite choose by how many there are, instead of looking among the oldest entities.
-            page = await store.query(EntityQuery(q=condition, limit=PAGE, after=after, count=True, now=now))
+            page = await store.query(replace(query, after=after))
             for entity in page.entities:
                 alive = living(entity, now)
                 if alive is not None:
