@@ -10,6 +10,7 @@ from broker import __version__
 from broker.cli.demo.command import demo
 from broker.cli.demo.listen import listen
 from broker.cli.devices import device, quarantine, sensor, swap
+from broker.cli.places import place
 from broker.cli.quantities import quantities
 from broker.cli.serve import config, serve
 from broker.cli.tenants import tenant
@@ -24,6 +25,8 @@ def main() -> None:
     knutpunkt demo                       a small city with sensors, to look at
     knutpunkt serve                      the broker
     knutpunkt device list                which devices there are, when they were last heard
+    knutpunkt place show urn:ngsi-ld:Building:school
+                                         all that is known of a place and what it contains
     knutpunkt quarantine                 devices that nobody has claimed
     knutpunkt swap ROOM-214-CLIMATE a81758fffe0312ab
                                          put a new device where another was
@@ -32,7 +35,7 @@ def main() -> None:
     """
 
 
-for command in (serve, demo, listen, config, device, sensor, quarantine, swap, quantities, tenant):
+for command in (serve, demo, listen, config, device, sensor, place, quarantine, swap, quantities, tenant):
     main.add_command(command)
 
 if __name__ == "__main__":
