@@ -9,7 +9,17 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api import health, uplinks
-from broker.api.management import devices, places, places_import, received, sensors, swaps, tenants
+from broker.api.management import (
+    devices,
+    lineage,
+    places,
+    places_import,
+    quarantine,
+    received,
+    sensors,
+    swaps,
+    tenants,
+)
 from broker.api.ngsild import (
     attributes,
     batch,
@@ -21,6 +31,7 @@ from broker.api.ngsild import (
     purge,
     query,
     subscriptions,
+    temporal,
 )
 from broker.api.openapi import docs
 from broker.api.route import Route
@@ -47,6 +58,7 @@ def all_routes(services: Services) -> list[Route]:
         *purge.routes(services),
         *attributes.routes(services),
         *batch.routes(services),
+        *temporal.routes(services),
         *subscriptions.routes(services),
         *contexts.routes(services),
         *discovery.routes(services),
@@ -57,7 +69,9 @@ def all_routes(services: Services) -> list[Route]:
         *places_import.routes(services),
         *places.routes(services),
         *swaps.routes(services),
+        *quarantine.routes(services),
         *received.routes(services),
+        *lineage.routes(services),
         *tenants.routes(services),
         *health.routes(services),
     ]
