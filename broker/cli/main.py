@@ -10,6 +10,7 @@ from broker import __version__
 from broker.cli.demo.command import demo
 from broker.cli.demo.listen import listen
 from broker.cli.devices import device, sensor
+from broker.cli.places import place
 from broker.cli.quantities import quantities
 from broker.cli.serve import config, serve
 from broker.cli.swaps import candidates, quarantine, swap, swaps, undo
@@ -26,6 +27,8 @@ def main() -> None:
     knutpunkt demo                       a small city with sensors, to look at
     knutpunkt serve                      the broker
     knutpunkt device list                which devices there are, when they were last heard
+    knutpunkt place show urn:ngsi-ld:Building:school
+                                         all that is known of a place and what it contains
     knutpunkt quarantine                 devices that nobody has claimed
     knutpunkt swap ROOM-214-CLIMATE a81758fffe0312ab
                                          put a new device where another was
@@ -44,6 +47,7 @@ for command in (
     config,
     device,
     sensor,
+    place,
     quarantine,
     candidates,
     swap,

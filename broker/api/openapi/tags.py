@@ -19,6 +19,7 @@ _GROUPS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
         "Identities that last, and which device is which.",
         ("/api/v1/virtual-sensors", "/api/v1/swaps", "/api/v1/devices/{device}/claim"),
     ),
+    ("Places", "Buildings, rooms and any place: import, and all that is known of one.", ("/api/v1/places",)),
     ("Uplinks and history", "What came in, what waits, what was observed.", ("/api/v1/",)),
     ("Tenants", "Who shares this broker.", ("/api/v1/tenants",)),
     ("Operations", "Health, metrics, and this description.", ("/",)),
