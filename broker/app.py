@@ -35,6 +35,7 @@ from broker.outbound import Fetched, Outbound
 from broker.pipeline.claims import Claims
 from broker.pipeline.expiry import Expiry
 from broker.pipeline.intake import Uplink
+from broker.pipeline.silence import Silence
 from broker.pipeline.tenants import Tenant, Tenants
 from broker.pipeline.uplinks import Uplinks
 from broker.pipeline.writer import Writer
@@ -62,6 +63,7 @@ class Parts:
     tenants: Tenants
     uplinks: Uplinks
     claims: Claims
+    silence: Silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
         inner.create_task(_watched(stop, "tenants", parts.tenants.run()))
         inner.create_task(_watched(stop, "quarantine", _catch_up(parts, stop)))
         inner.create_task(_watched(stop, "contexts", parts.upkeep.run()))
+        inner.create_task(_watched(stop, "silence", parts.silence.run(stop)))
         try:
             async with _http(parts) as (host, port), asyncio.TaskGroup() as intakes:
                 tasks = [intakes.create_task(_watched(stop, name, run)) for name, run in _adapters(parts)]
@@ -141,7 +144,8 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         uplinks = Uplinks(here.store, here.writer, clock, settings.limits)
         claims = Claims(here.store, here.writer, uplinks, _reader_of_kept(settings.limits), clock)
         upkeep = Upkeep(contexts, ContextShelf(here.store, here.writer))
-        yield Parts(settings, clock, store, outbound, contexts, upkeep, tenants, uplinks, claims)
+        silence = Silence(here.store, here.writer, clock, settings.alarms, clock.new_id())
+        yield Parts(settings, clock, store, outbound, contexts, upkeep, tenants, uplinks, claims, silence)
     finally:
         await outbound.close()
         await store.close()

@@ -168,6 +168,21 @@ class Tenancy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     most: Annotated[int, _doc("Tenants beside the default one, count.", ge=0)] = 100
 
 
+class Alarms(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Alarms of virtual sensors."""
+
+    scan_seconds: Annotated[
+        float, _doc("How often it is looked which sensors are silent and which delays have passed, seconds.", gt=0)
+    ] = 30.0
+    registry_seconds: Annotated[
+        float,
+        _doc(
+            "After a change of the registry all virtual sensors are looked through, at most once in this time, seconds.",
+            gt=0,
+        ),
+    ] = 300.0
+
+
 class Log(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Logs, on standard error."""
 
@@ -186,6 +201,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     writer: Writer = Writer()
     delivery: Delivery = Delivery()
     tenants: Tenancy = Tenancy()
+    alarms: Alarms = Alarms()
     log: Log = Log()
     base_url: Annotated[
         str,

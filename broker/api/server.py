@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api import health, uplinks
-from broker.api.management import devices, received, sensors, tenants
+from broker.api.management import alarms, devices, received, sensors, tenants
 from broker.api.ngsild import (
     attributes,
     batch,
@@ -55,6 +55,7 @@ def all_routes(services: Services) -> list[Route]:
         *devices.routes(services),
         *sensors.routes(services),
         *received.routes(services),
+        *alarms.routes(services),
         *tenants.routes(services),
         *health.routes(services),
     ]

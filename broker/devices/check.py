@@ -6,6 +6,7 @@ import re
 
 from broker.codecs.quantities import accepted_units, quantity_names
 from broker.codecs.registry import codec_names
+from broker.devices.alarms.check import check_watching
 from broker.devices.model import DeviceModel, VirtualSensor
 from broker.errors import BadRequestData
 
@@ -42,6 +43,7 @@ def check_sensor(sensor: VirtualSensor) -> None:
                 f"'unit' of quantity '{output.quantity}' must be one of {', '.join(accepted_units(output.quantity))}; "
                 f"got '{output.unit[:20]}'."
             )
+    check_watching(sensor)
 
 
 def _check_quantity(name: str, where: str) -> None:

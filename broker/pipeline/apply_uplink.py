@@ -16,6 +16,8 @@ import msgspec
 from broker.clock import SECOND, Stamp, iso
 from broker.codecs.base import CodecError, Measurement
 from broker.config import Limits
+from broker.devices.alarms.heard import judge_uplink, uplink_needs
+from broker.devices.alarms.rules import Radio
 from broker.devices.model import Binding, DeviceModel, VirtualSensor
 from broker.devices.observe import observe
 from broker.devices.registry import as_binding, as_device, as_sensor, as_state, to_body
@@ -77,6 +79,7 @@ class ApplyUplink:
             sensor = seen.records.get(("virtual_sensor", sensor_id))
             if sensor is not None:
                 needs.entities |= as_sensor(sensor).entities
+        needs.add(uplink_needs(seen.found.get(("binding", f"device:{uplink.device_id}"), ()), uplink.observed_at, seen))
         return needs
 
     def apply(self, view: View, stamp: Stamp) -> Effects[Receipt | Stale]:
@@ -88,13 +91,13 @@ class ApplyUplink:
             return Effects(Receipt(self.uplink_id, "duplicate", "The frame was applied before."))
         device_record = view.record("device", uplink.device_id)
         if device_record is None:
-            return self._ended(view, "quarantined", f"Device {uplink.device_id} is not registered.")
+            return self._ended(view, stamp, "quarantined", f"Device {uplink.device_id} is not registered.")
         if self._is_stale(view, as_device(device_record).model):
             return Effects(Stale())
         if uplink.kind != "up" or (uplink.payload is None and uplink.decoded is None and not uplink.values):
-            return self._ended(view, "applied", "", at=uplink.observed_at)
+            return self._ended(view, stamp, "applied", "", at=uplink.observed_at)
         if self.decoded.problem:
-            return self._ended(view, "rejected", self.decoded.problem, at=uplink.observed_at)
+            return self._ended(view, stamp, "rejected", self.decoded.problem, at=uplink.observed_at)
         return self._observed(view, stamp)
 
     def _is_stale(self, view: View, model_id: str) -> bool:
@@ -110,14 +113,13 @@ class ApplyUplink:
         at = self.uplink.observed_at
         if plausible and not resolution.resolved and not resolution.unused:
             reason = f"No virtual sensor is bound to device {self.uplink.device_id} at {iso(at)}."
-            return self._ended(view, "quarantined", reason, at=at, measurements=plausible)
+            return self._ended(view, stamp, "quarantined", reason, at=at, measurements=plausible)
         try:
             effects = self._entity_effects(view, resolution, stamp)
         except CodecError as error:
-            return self._ended(view, "rejected", str(error), at=at)
-        ended = self._ended(view, "applied", _left_out(odd, resolution, self.limits), at=at, measurements=plausible)
-        ended.changes, ended.history = effects.changes, effects.history
-        return ended
+            return self._ended(view, stamp, "rejected", str(error), at=at)
+        left_out = _left_out(odd, resolution, self.limits)
+        return self._ended(view, stamp, "applied", left_out, at=at, measurements=plausible, observed=effects)
 
     def _registry(self, view: View) -> tuple[list[Binding], dict[str, VirtualSensor]]:
         bindings = [as_binding(record) for record in view.found("binding", f"device:{self.uplink.device_id}")]
@@ -149,15 +151,22 @@ class ApplyUplink:
     def _ended(
         self,
         view: View,
+        stamp: Stamp,
         outcome: Outcome,
         reason: str,
         *,
         at: int | None = None,
         measurements: Sequence[Measurement] = (),
+        observed: Effects[None] | None = None,
     ) -> Effects[Receipt | Stale]:
-        """The uplink's row, its device's state (where the device is known: `at` is given) and the receipt."""
+        """The uplink's row, its device's state and alarms (where the device is known: `at` is given), and the receipt.
+
+        `observed`: what it did to entities.
+        """
         uplink = self.uplink
         effects: Effects[Receipt | Stale] = Effects(Receipt(self.uplink_id, outcome, reason))
+        if observed is not None:
+            effects.changes, effects.history = observed.changes, observed.history
         if not self.replay:
             effects.uplinks.append(_row(uplink, self.uplink_id, _STATUS[outcome], reason))
         elif outcome != "quarantined":
@@ -165,8 +174,9 @@ class ApplyUplink:
         if at is not None:
             record = view.record("device_state", uplink.device_id)
             radio = uplink.radio
+            before = as_state(record)
             state = heard(
-                as_state(record),
+                before,
                 uplink_id=self.uplink_id,
                 at=at,
                 joined=uplink.kind == "join",
@@ -179,8 +189,23 @@ class ApplyUplink:
                 measurements=measurements,
                 problem=reason or None,
             )
+            keys = judge_uplink(
+                effects,
+                view,
+                stamp,
+                at=at,
+                bindings=view.found("binding", f"device:{uplink.device_id}"),
+                model=self.decoded.model,
+                before=before,
+                state=state,
+                state_keys=record.keys if record is not None else (),
+                radio=Radio(radio.rssi, radio.snr) if radio else None,
+                values=bool(measurements),
+            )
             version, expected = (record.version + 1, record.version) if record is not None else (1, 0)
-            effects.records.append(RecordWrite("device_state", uplink.device_id, to_body(state), version, expected))
+            effects.records.append(
+                RecordWrite("device_state", uplink.device_id, to_body(state), version, expected, keys)
+            )
         return effects
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
@@ -130,9 +131,24 @@ def _expanded(document: dict[str, Any], context: Context) -> dict[str, Any]:
         else output
         for output in outputs
     ]
+    if isinstance(made.get("thresholds"), list):
+        made["thresholds"] = [_named(rule, context.expand) for rule in made["thresholds"]]
     return made
+
+
+def _named(rule: Any, name: Callable[[str], str]) -> Any:
+    """A threshold with its attribute's name as IRI, or back."""
+    if not isinstance(rule, dict) or not isinstance(rule.get("attribute"), str):
+        return rule
+    return {**rule, "attribute": name(rule["attribute"])}
 
 
 def _compacted(document: dict[str, Any], context: Context) -> dict[str, Any]:
     outputs = [{**output, "attribute": context.compact(output["attribute"])} for output in document["outputs"]]
-    return {**document, "entityType": context.compact(document["entityType"]), "outputs": outputs}
+    thresholds = [_named(rule, context.compact) for rule in document.get("thresholds", ())]
+    return {
+        **document,
+        "entityType": context.compact(document["entityType"]),
+        "outputs": outputs,
+        "thresholds": thresholds,
+    }
