@@ -88,7 +88,8 @@ def judge_uplink(
             signals += [signal] if signal is not None else []
         if sensor.thresholds:
             signals += threshold_signals(sensor, _current(effects.changes, sensor))
-        _judge(effects, view, stamp, sensor, binding, signals, moment, heard=heard)
+        device = binding.device if binding.covers(stamp.now) else None
+        _judge(effects, view, stamp, sensor, device, signals, moment, heard=heard)
     if earliest is None:
         return moved_key(state_keys, None, 0, stamp.now)
     return moved_key(state_keys, *earliest, stamp.now)
@@ -99,7 +100,7 @@ def _judge(
     view: View,
     stamp: Stamp,
     sensor: VirtualSensor,
-    binding: Binding,
+    device: str | None,
     signals: list[Signal],
     at: int,
     *,
@@ -109,12 +110,14 @@ def _judge(
     if record is None and all(signal.level != "bad" for signal in signals):
         return
     health = as_health(record)
+    if device is None:  # last words from before a swap: about values alone
+        device = health.device
     if heard:
         signals.append(Signal("silence", "good"))
         # From now on the device's state says when it is silent.
         health = msgspec.structs.replace(health, look_at=None)
-    judged = judge(health, signals, at=at, now=stamp.now, rules=rules_of(sensor), new_id=view.new_id)
-    add_judged(effects, view, stamp, sensor, record, judged, binding.device)
+    judged = judge(health, signals, at=at, now=stamp.now, rules=rules_of(sensor), device=device, new_id=view.new_id)
+    add_judged(effects, view, stamp, sensor, record, judged, device or None)
 
 
 def _current(changes: Sequence[EntityChange], sensor: VirtualSensor) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from broker.clock import Micros
-from broker.devices.alarms.model import Because, Health, Pending, Shelf
+from broker.devices.alarms.model import FOLLOW_DEVICE, Because, Health, Pending, Shelf
 from broker.devices.alarms.rules import Signal
 
 
@@ -39,16 +39,18 @@ def judge(
     at: Micros,
     now: Micros,
     rules: Collection[str],
+    device: str,
     new_id: Callable[[], str],
 ) -> Judged:
     """What signals of the moment `at` make of a virtual sensor's health; without any, what time alone makes of it.
 
-    `rules`: the keys that may be pending or open (`rules_of`); what else is, ends. Delays are counted to `at`, so that what
+    `device`: that is the virtual sensor now, '' for none; what another one had ends. `rules`: the keys that may be pending or open (`rules_of`); what else is, ends. Delays are counted to `at`, so that what
     waited at a network while the broker was away is judged in its own time; `now` is for the shelf.
     """
     shelf = health.shelf if health.shelf is not None and health.shelf.until > now else None
+    judged = cured(health, device)
+    health = judged.health
     pending, open_now, dismissed = dict(health.pending), dict(health.open), set(health.dismissed)
-    judged = Judged(health)
     for key in [key for key in open_now if key not in rules]:
         judged.closed.append((open_now.pop(key), "rule removed"))
     for key in [key for key in pending if key not in rules]:
@@ -69,10 +71,34 @@ def judge(
             alarm_id = new_id()
             judged.opened.append((alarm_id, pending.pop(key)))
             open_now[key] = alarm_id
-    judged.health = Health(
-        pending=pending, open=open_now, dismissed=tuple(sorted(dismissed)), shelf=shelf, look_at=health.look_at
-    )
+    judged.health = _health(pending, open_now, dismissed, device, shelf, health.look_at)
     return judged
+
+
+def cured(health: Health, device: str) -> Judged:
+    """Without what was wrong with a device that the virtual sensor is not any more."""
+    if health.device == device or not health.follows_device:
+        return Judged(health)
+    return without_device(health, "swap" if device else "unbound")
+
+
+def _health(
+    pending: dict[str, Pending],
+    open_now: dict[str, str],
+    dismissed: Collection[str],
+    device: str,
+    shelf: Shelf | None,
+    look_at: Micros | None,
+) -> Health:
+    health = Health(
+        pending=pending,
+        open=open_now,
+        dismissed=tuple(sorted(dismissed)),
+        device=device,
+        shelf=shelf,
+        look_at=look_at,
+    )
+    return health if health.follows_device else msgspec.structs.replace(health, device="")
 
 
 def _pending(before: Pending | None, signal: Signal, at: Micros) -> Pending:
@@ -105,16 +131,16 @@ def closed_by_hand(health: Health, alarm_id: str) -> Health:
     )
 
 
-def without_kinds(health: Health, kinds: Collection[str], because: Because) -> Judged:
-    """Nothing of these kinds is pending, open or dismissed any more."""
-    gone = {key for key in health.open if key.partition(":")[0] in kinds}
+def without_device(health: Health, because: Because) -> Judged:
+    """Nothing that is about the device is pending, open or dismissed any more."""
     return Judged(
-        Health(
-            pending={key: one for key, one in health.pending.items() if one.kind not in kinds},
-            open={key: alarm_id for key, alarm_id in health.open.items() if key not in gone},
-            dismissed=tuple(key for key in health.dismissed if key.partition(":")[0] not in kinds),
-            shelf=health.shelf,
-            look_at=health.look_at,
+        _health(
+            {key: one for key, one in health.pending.items() if key not in FOLLOW_DEVICE},
+            {key: alarm_id for key, alarm_id in health.open.items() if key not in FOLLOW_DEVICE},
+            [key for key in health.dismissed if key not in FOLLOW_DEVICE],
+            "",
+            health.shelf,
+            health.look_at,
         ),
-        closed=[(health.open[key], because) for key in sorted(gone)],
+        closed=[(alarm_id, because) for key, alarm_id in sorted(health.open.items()) if key in FOLLOW_DEVICE],
     )

@@ -13,8 +13,8 @@ import msgspec
 from broker.clock import SECOND, Micros, Stamp, iso
 from broker.devices.alarms.due import Gap, due_key, interval, silent_at
 from broker.devices.alarms.effects import add_judged, close_alarm, health_needs
-from broker.devices.alarms.life import Judged, judge, without_kinds
-from broker.devices.alarms.model import FOLLOW_DEVICE, Health, as_alarm, as_health, health_write
+from broker.devices.alarms.life import judge
+from broker.devices.alarms.model import Health, as_health, health_write
 from broker.devices.alarms.rules import Signal, rules_of, severity
 from broker.devices.alarms.watched import Watched, is_watched, watched_by, watched_needs
 from broker.devices.model import VirtualSensor
@@ -104,21 +104,17 @@ class LookAt(Alone):
                     deadlines[watched.device] = min(deadline, deadlines.get(watched.device, deadline))
                 elif not is_watched(watched, deadline):
                     times.append(deadline)
-        cured = self._cured(view, health, watched)
-        health = msgspec.structs.replace(cured.health, look_at=min(times, default=None))
-        judged = judge(health, signals, at=stamp.now, now=stamp.now, rules=rules_of(sensor), new_id=view.new_id)
-        judged.closed = cured.closed + judged.closed
+        judged = judge(
+            msgspec.structs.replace(health, look_at=min(times, default=None)),
+            signals,
+            at=stamp.now,
+            now=stamp.now,
+            rules=rules_of(sensor),
+            device=watched.device,
+            new_id=view.new_id,
+        )
         add_judged(effects, view, stamp, sensor, record, judged, watched.device or None)
         return len(judged.opened), len(judged.closed)
-
-    @staticmethod
-    def _cured(view: View, health: Health, watched: Watched) -> Judged:
-        """Without what was wrong with a device that the virtual sensor is not any more: a swap dated ahead, an unbinding."""
-        alarms = [as_alarm(found) for one in health.open.values() if (found := view.record("alarm", one)) is not None]
-        gone = {alarm.kind for alarm in alarms if alarm.kind in FOLLOW_DEVICE and alarm.device != watched.device}
-        if not watched.device:
-            gone |= FOLLOW_DEVICE
-        return without_kinds(health, gone, "swap" if watched.device else "unbound") if gone else Judged(health)
 
 
 def _put_off(effects: Effects[Looked], view: View, stamp: Stamp, device: str, deadline: Micros | None) -> None:

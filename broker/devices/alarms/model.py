@@ -24,7 +24,7 @@ Because = Literal["recovered", "swap", "unbound", "by hand", "rule removed", "se
 ACTIVE: Final = "active"
 """Stands for open or acknowledged in lists."""
 
-FOLLOW_DEVICE: Final[frozenset[AlarmKind]] = frozenset({"silence", "battery", "radio", "frameLoss"})
+FOLLOW_DEVICE: Final[frozenset[str]] = frozenset({"silence", "battery", "radio", "frameLoss"})
 """Kinds that are about the device: another device cures them. The others wait for the next value."""
 
 
@@ -105,6 +105,8 @@ class Health(Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=Tr
     """Ids of alarms, acknowledged ones too."""
     dismissed: tuple[str, ...] = ()
     """Closed by hand while it was still wrong: does not open again before it was right once."""
+    device: str = ""
+    """Whose silence, battery, radio or frame loss is pending, open or dismissed; '' where none is."""
     shelf: Shelf | None = None
     look_at: Micros | None = None
     """When it must be looked whether the device is silent, where the device's own state does not say it."""
@@ -116,6 +118,11 @@ class Health(Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=Tr
         times = [max(one.due, held) for one in self.pending.values() if one.due is not None]
         times += [time for time in (self.look_at, held or None) if time is not None]
         return min(times, default=None)
+
+    @property
+    def follows_device(self) -> bool:
+        """Whether something of it is about the device, and not about what is measured."""
+        return any(key in FOLLOW_DEVICE for key in (*self.pending, *self.open, *self.dismissed))
 
     @property
     def empty(self) -> bool:

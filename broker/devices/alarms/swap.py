@@ -16,7 +16,7 @@ import msgspec
 
 from broker.clock import Stamp
 from broker.devices.alarms.effects import close_alarm, health_needs
-from broker.devices.alarms.life import without_kinds
+from broker.devices.alarms.life import without_device
 from broker.devices.alarms.model import FOLLOW_DEVICE, Alarm, Because, as_alarm, as_health, health_write
 from broker.stores.command import Effects, View
 
@@ -31,7 +31,7 @@ def cured_by_swap(view: View, sensor_id: str, stamp: Stamp, because: Because = "
     """
     record = view.record("sensor_health", sensor_id)
     health = as_health(record)
-    judged = without_kinds(health, FOLLOW_DEVICE, because)
+    judged = without_device(health, because)
     effects: Effects[tuple[Alarm, ...]] = Effects(())
     for alarm_id, _ in judged.closed:
         close_alarm(effects, view, stamp, alarm_id, because)

@@ -7,7 +7,7 @@ from typing import Final
 
 from broker.clock import SECOND, Micros
 from broker.devices.alarms.due import STEP, due_of, heard_since, silent_after, silent_at
-from broker.devices.alarms.model import FOLLOW_DEVICE, alarm_key, as_health
+from broker.devices.alarms.model import alarm_key, as_health
 from broker.devices.alarms.rules import rules_of
 from broker.devices.model import Binding, DeviceModel, DeviceState, VirtualSensor
 from broker.devices.registry import as_binding, as_device, as_model, as_state
@@ -96,9 +96,10 @@ def is_neglected(view: View, sensor: VirtualSensor, now: Micros) -> bool:
     if not health.open.keys() <= rules_of(sensor) or (health.due is not None and health.due < now - MISSED):
         return True
     watched = watched_by(view, sensor, now)
+    if health.follows_device and health.device != watched.device:
+        return True
     if watched.since is None:
-        # A binding that is dated ahead, or the alarms of a device that is not bound any more.
-        return _is_later(health.look_at, watched.begins, now) or any(one in FOLLOW_DEVICE for one in health.open)
+        return _is_later(health.look_at, watched.begins, now)
     if watched.allowed is None or SILENCE in health.open or SILENCE in health.pending or SILENCE in health.dismissed:
         return _is_later(health.look_at, watched.begins, now)
     deadline = silent_at(watched.since, watched.allowed)
