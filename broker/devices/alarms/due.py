@@ -74,7 +74,8 @@ def silent_after(sensor: VirtualSensor, model: DeviceModel | None) -> Micros | N
 
 def heard_since(binding: Binding, told: Micros, last_seen: Micros | None) -> Micros:
     """From when on silence counts: the last uplink; the binding's beginning; when it was told, if that was later."""
-    return max(binding.valid_from, told, last_seen if last_seen is not None else 0)
+    # A version comes from MongoDB as a kind of int that no JSON writer knows.
+    return max(binding.valid_from, int(told), last_seen if last_seen is not None else 0)
 
 
 def silent_at(since: Micros, allowed: Micros, gaps: Sequence[Gap] = ()) -> Micros:
