@@ -55,6 +55,14 @@ class AlreadyExists(BrokerError):
     status = 409
 
 
+class Conflict(BrokerError):
+    """The state of things does not allow it; the text says what must be done first."""
+
+    type = NGSI_LD_ERRORS + "Conflict"
+    title = "Conflict"
+    status = 409
+
+
 class OperationNotSupported(BrokerError):
     """The operation is not supported."""
 

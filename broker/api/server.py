@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api import health, uplinks
-from broker.api.management import alarms, devices, received, sensors, tenants
+from broker.api.management import alarms, devices, received, sensors, swaps, tenants
 from broker.api.ngsild import (
     attributes,
     batch,
@@ -54,6 +54,7 @@ def all_routes(services: Services) -> list[Route]:
         *uplinks.routes(services),
         *devices.routes(services),
         *sensors.routes(services),
+        *swaps.routes(services),
         *received.routes(services),
         *alarms.routes(services),
         *tenants.routes(services),

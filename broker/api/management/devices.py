@@ -12,10 +12,9 @@ from broker.api.parameters import parameters
 from broker.api.route import Route
 from broker.api.services import Services
 from broker.devices.check import check_id, check_model
-from broker.devices.commands import PutDevice
+from broker.devices.commands import PutDevice, PutDeviceModel
 from broker.devices.model import Device, DeviceModel
 from broker.devices.registry import from_user, to_body
-from broker.entities.records import PutRecord
 from broker.errors import BadRequestData, ResourceNotFound
 from broker.stores.base import Record
 
@@ -81,7 +80,7 @@ def routes(services: Services) -> list[Route]:
         model_id = request.match_info["model"]
         model = from_user({**await body(request, services), "id": model_id}, DeviceModel, "device model")
         check_model(model)
-        created = await writer.execute(PutRecord("device_model", model.id, to_body(model)))
+        created = await writer.execute(PutDeviceModel(model))
         return answer(to_body(model), 201 if created else 200)
 
     return [

@@ -1,4 +1,4 @@
-"""/api/v1/virtual-sensors, /api/v1/swaps and claims: the identities that last, and what is bound to them."""
+"""/api/v1/virtual-sensors: the identities that last, and what is bound to them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 from aiohttp import web
 
-from broker.api.management.common import answer, body, members, moment, page_limit, shown_times, text
-from broker.api.management.shapes import BINDING_TIMES, shown_binding, shown_claim
+from broker.api.management.common import answer, body, page_limit
+from broker.api.management.shapes import shown_binding
 from broker.api.parameters import parameters
 from broker.api.route import Route
 from broker.api.services import Services
 from broker.devices.check import check_sensor
-from broker.devices.commands import PutVirtualSensor, Unbind
+from broker.devices.commands import PutVirtualSensor
 from broker.devices.model import VirtualSensor
 from broker.devices.registry import from_user, to_body
 from broker.errors import BadRequestData, ResourceNotFound
@@ -21,12 +21,11 @@ from broker.jsonld.context import Context
 from broker.stores.base import Record
 
 LIST = frozenset(("limit", "after", "entity"))
-SWAP_MEMBERS = ("virtualSensor", "device", "at", "model", "deviceName")
 
 
 def routes(services: Services) -> list[Route]:
-    """Virtual sensors, swaps, claims."""
-    store, writer, claims = services.tenants.default.store, services.tenants.default.writer, services.claims
+    """Virtual sensors."""
+    store, writer = services.tenants.default.store, services.tenants.default.writer
 
     async def list_sensors(request: web.Request) -> web.Response:
         """List virtual sensors. In order of their ids, each with its bindings."""
@@ -59,42 +58,6 @@ def routes(services: Services) -> list[Route]:
         created = await writer.execute(PutVirtualSensor(sensor))
         return answer(_compacted(to_body(sensor), services.contexts.core), 201 if created else 200)
 
-    async def swap(request: web.Request) -> web.Response:
-        """Swap a device. Another one is the virtual sensor from now on, or from the time that is said; its uplinks that wait are replayed."""
-        given = members(await body(request, services), SWAP_MEMBERS)
-        sensor, device = text(given, "virtualSensor", required=True), text(given, "device", required=True)
-        assert sensor is not None and device is not None
-        claimed = await claims.swap(
-            sensor,
-            device.lower(),
-            at=moment(given.get("at"), "at"),
-            model=text(given, "model"),
-            name=text(given, "deviceName") or "",
-        )
-        return answer(shown_claim(claimed), 201)
-
-    async def claim(request: web.Request) -> web.Response:
-        """Claim a device from quarantine. The request says which virtual sensor it is; what it has sent so far is replayed."""
-        given = members(await body(request, services), SWAP_MEMBERS)
-        sensor = text(given, "virtualSensor", required=True)
-        assert sensor is not None
-        claimed = await claims.claim(
-            request.match_info["device"].lower(),
-            sensor,
-            at=moment(given.get("at"), "at"),
-            model=text(given, "model"),
-            name=text(given, "deviceName") or "",
-        )
-        return answer(shown_claim(claimed), 201)
-
-    async def unbind(request: web.Request) -> web.Response:
-        """Unbind a virtual sensor. No device is it any more."""
-        given = members(await body(request, services), ("at",))
-        at = moment(given.get("at"), "at")
-        at = at if at is not None else services.clock.now()
-        closed = await writer.execute(Unbind(request.match_info["sensor"], at))
-        return answer(shown_times(to_body(closed), BINDING_TIMES))
-
     return [
         Route("GET", "/api/v1/virtual-sensors", list_sensors, parameters=LIST, answers={200: "VirtualSensorShown[]"}),
         Route("GET", "/api/v1/virtual-sensors/{sensor}", show_sensor, answers={200: "VirtualSensorShown"}),
@@ -105,15 +68,6 @@ def routes(services: Services) -> list[Route]:
             body="NewVirtualSensor",
             answers={200: "VirtualSensor", 201: "VirtualSensor"},
         ),
-        Route(
-            "POST",
-            "/api/v1/virtual-sensors/{sensor}/unbind",
-            unbind,
-            body="Unbinding",
-            answers={200: "Binding"},
-        ),
-        Route("POST", "/api/v1/swaps", swap, body="Swap", answers={201: "Claimed", 404: "", 409: ""}),
-        Route("POST", "/api/v1/devices/{device}/claim", claim, body="Claim", answers={201: "Claimed", 409: ""}),
     ]
 
 

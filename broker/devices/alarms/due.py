@@ -88,10 +88,8 @@ def silent_at(since: Micros, allowed: Micros, gaps: Sequence[Gap] = ()) -> Micro
     return at
 
 
-def moved_key(keys: Iterable[str], wanted: Micros | None, allowed: Micros, now: Micros) -> tuple[str, ...]:
+def moved_key(keys: Iterable[str], wanted: Micros, allowed: Micros, now: Micros) -> tuple[str, ...]:
     """The keys of a device's state that was just heard, and that is silent at `wanted` if nothing more comes."""
-    if wanted is None:
-        return ()
     present = due_of(keys)
     if present is not None and present <= wanted + STEP and present - now > allowed // 2:
         return (f"{PREFIX}{present // STEP}",)

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from broker.clock import Stamp
+from broker.clock import Micros, Stamp
 from broker.devices.alarms.due import heard_since, moved_key, silent_after, silent_at
 from broker.devices.alarms.effects import add_judged, health_needs
 from broker.devices.alarms.life import judge
@@ -25,14 +25,14 @@ from broker.devices.alarms.rules import (
     threshold_signals,
 )
 from broker.devices.model import Binding, DeviceModel, DeviceState, VirtualSensor
-from broker.devices.registry import as_binding, as_sensor
+from broker.devices.registry import as_binding, as_sensor, as_state
 from broker.ngsild.change import EntityChange
 from broker.ngsild.model import default_instance
 from broker.stores.base import Needs, Record, Snapshot
 from broker.stores.command import Effects, View
 
 
-def uplink_needs(bindings: Sequence[Record], at: int, seen: Snapshot) -> Needs:
+def uplink_needs(bindings: Sequence[Record], at: Micros, seen: Snapshot) -> Needs:
     """The health of the virtual sensors that a device is at `at` or will be; of those with alarms, these too."""
     needs = Needs()
     for record in bindings:
@@ -47,27 +47,29 @@ def judge_uplink(
     view: View,
     stamp: Stamp,
     *,
-    at: int,
-    bindings: Sequence[Record],
+    device: str,
+    at: Micros,
     model: DeviceModel | None,
-    before: DeviceState,
-    state: DeviceState,
-    state_keys: Sequence[str] = (),
     radio: Radio | None,
     values: bool,
     implausible: Mapping[str, Implausible] | None = None,
-) -> tuple[str, ...]:
-    """Add to an uplink's effects what it means for alarms; gives the keys that the device's state is to be written with.
+) -> None:
+    """Add to all that an uplink did what it means for alarms.
 
-    `effects` holds the entities' changes already: what became current is held against thresholds. `at`: when the uplink
-    was observed. `before`, `state`: the device's, without and with this uplink; `state_keys`: its record's. `values`: it
-    brought measurements. `implausible`: by virtual sensor, what was held to be.
+    What became current is held against thresholds. `at`: when the uplink was observed. `values`: it brought values.
+    `implausible`: those that were held to be, by virtual sensor. The device's state gets the key of when it is silent.
     """
-    late = before.last_seen is not None and at < before.last_seen
+    write = next((one for one in effects.records if one.kind == "device_state"), None)
+    if write is None and not effects.changes:
+        return
+    record = view.record("device_state", device)
+    # What was kept and is looked at again, or comes late, tells of values, and nothing of how the device is now.
+    late = write is None or (record is not None and at < (record.body.get("lastSeen") or 0))
+    state = as_state(record) if write is None else msgspec.convert(write.body, DeviceState)
     moment = min(at, stamp.now)
-    earliest: tuple[int, int] | None = None
-    for record in bindings:
-        binding = as_binding(record)
+    earliest: tuple[Micros, Micros] | None = None
+    for bound in view.found("binding", f"device:{device}"):
+        binding = as_binding(bound)
         sensor_record = view.record("virtual_sensor", binding.virtual_sensor)
         if sensor_record is None or not _counts(binding, at):
             continue
@@ -77,8 +79,8 @@ def judge_uplink(
         if binding.covers(stamp.now):
             allowed = silent_after(sensor, model)
             if allowed is not None:
-                deadline = silent_at(heard_since(binding, record.version, state.last_seen), allowed)
-                heard = deadline > stamp.now
+                deadline = silent_at(heard_since(binding, bound.version, state.last_seen), allowed)
+                heard = write is not None and deadline > stamp.now
                 if heard and (earliest is None or deadline < earliest[0]):
                     earliest = (deadline, allowed)
             if not late:
@@ -88,11 +90,13 @@ def judge_uplink(
             signals += [signal] if signal is not None else []
         if sensor.thresholds:
             signals += threshold_signals(sensor, _current(effects.changes, sensor))
-        device = binding.device if binding.covers(stamp.now) else None
-        _judge(effects, view, stamp, sensor, device, signals, moment, heard=heard)
-    if earliest is None:
-        return moved_key(state_keys, None, 0, stamp.now)
-    return moved_key(state_keys, *earliest, stamp.now)
+        now_device = device if binding.covers(stamp.now) else None
+        _judge(effects, view, stamp, sensor, now_device, signals, moment, heard=heard)
+    if write is not None:
+        keys = record.keys if record is not None else ()
+        keys = moved_key(keys, *earliest, stamp.now) if earliest is not None else ()
+        if keys != write.keys:
+            effects.records[effects.records.index(write)] = msgspec.structs.replace(write, keys=keys)
 
 
 def _judge(
@@ -102,7 +106,7 @@ def _judge(
     sensor: VirtualSensor,
     device: str | None,
     signals: list[Signal],
-    at: int,
+    at: Micros,
     *,
     heard: bool,
 ) -> None:
@@ -132,5 +136,5 @@ def _current(changes: Sequence[EntityChange], sensor: VirtualSensor) -> dict[str
     return values
 
 
-def _counts(binding: Binding, at: int) -> bool:
+def _counts(binding: Binding, at: Micros) -> bool:
     return binding.valid_to is None or binding.valid_to > at
