@@ -38,6 +38,8 @@ class Life(RuleBasedStateMachine):
         self.devices = 1
         self.shelved_until = 0
         self.before: dict[str, Alarm] = {}
+        self.by_hand: set[str] = set()
+        """Closed by hand, and not right since."""
 
     # --- what happens ---
 
@@ -52,6 +54,11 @@ class Life(RuleBasedStateMachine):
         self.heard, self.celsius = self.room.now, celsius
         self.battery = battery if battery is not None else self.battery
         self.warm_since = (self.warm_since or self.room.now) if celsius > 26 else None
+        right = {"silence"} | ({"threshold:frost"} if celsius >= 6 else set()) | ({"radio"} if rssi >= -115 else set())
+        right |= ({"threshold:warm"} if celsius <= 24 else set()) | (
+            {"battery"} if (self.battery or 0) >= 20 else set()
+        )
+        self.by_hand -= right
 
     @rule(minutes=st.sampled_from([1, 5, 14, 16, 29, 31, 200]))
     def time_passes(self, minutes: int) -> None:
@@ -76,6 +83,7 @@ class Life(RuleBasedStateMachine):
         self._remember()
         alarm = data.draw(st.sampled_from(self.room.open()))
         self.room.store.run(CloseAlarm(alarm.id, "Karin"))
+        self.by_hand.add(alarm.key)
 
     @rule(minutes=st.sampled_from([10, 60]))
     def shelve(self, minutes: int) -> None:
@@ -97,6 +105,7 @@ class Life(RuleBasedStateMachine):
         self.devices += 1
         self.room.bind(f"dev-{self.devices}")
         self.heard, self.bound, self.battery = None, self.room.now, None
+        self.by_hand -= {"silence", "battery", "radio"}
         if told:
             self.room.store.run(Swap())
         else:
@@ -112,7 +121,7 @@ class Life(RuleBasedStateMachine):
         """When time has passed and nothing is shelved, what is wrong is open, or somebody has closed it by hand."""
         if self.room.now <= self.shelved_until + STEP:
             return
-        seen = {*self.room.kinds(), *self.room.health.dismissed}
+        seen = {*self.room.kinds(), *self.by_hand}
         if self.room.now - max(self.heard or 0, self.bound) >= SILENT + STEP:
             assert "silence" in seen
         if self.celsius is not None and self.celsius < 5:
@@ -151,6 +160,7 @@ class Life(RuleBasedStateMachine):
                 self._is_right(alarm)
 
     def _is_wrong(self, alarm: Alarm) -> None:
+        assert alarm.key not in self.by_hand
         assert self.celsius is not None or alarm.kind == "silence"
         if alarm.rule == "frost":
             assert self.celsius is not None

@@ -83,6 +83,16 @@ def test_who_acknowledged_and_closed_and_why_is_kept() -> None:
         room.store.run(Acknowledge("nothing", "Olle"))
 
 
+def test_what_was_closed_by_hand_opens_when_it_is_wrong_anew_and_not_while_it_still_is() -> None:
+    room = Room(thresholds=(FROST,))
+    room.hear(4)
+    room.store.run(CloseAlarm(room.open()[0].id, "Karin"))
+    for celsius, expected in ((3, []), (5.5, []), (3, []), (6, []), (3, ["threshold:frost"])):
+        room.later(MINUTE)
+        room.hear(celsius)
+        assert room.kinds() == expected, celsius
+
+
 def test_shelving_holds_back_what_opens_and_not_what_ends() -> None:
     room = Room(thresholds=(FROST,), silent_after_seconds=60)
     room.hear(20, battery=10)
@@ -90,11 +100,12 @@ def test_shelving_holds_back_what_opens_and_not_what_ends() -> None:
     room.store.run(ShelveSensors(frozenset(("room",)), room.now + 10 * MINUTE, "Karin"))
     room.hear(4, battery=80)
     assert room.open() == []
-    assert [one.key if hasattr(one, "key") else one for one in room.health.pending] == ["threshold:frost"]
+    assert list(room.health.pending) == ["threshold:frost"]
     for _ in range(9):
         room.later(MINUTE)
         room.scan()
         assert room.open() == [], "neither frost nor silence"
+    assert room.health.due == T0 + 10 * MINUTE, "until then the scan has nothing to do with it"
     room.later(2 * MINUTE)
     room.scan()
     assert set(room.kinds()) == {"silence", "threshold:frost"}
