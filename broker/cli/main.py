@@ -7,6 +7,7 @@ import sys
 import click
 
 from broker import __version__
+from broker.cli.alarms import alarm
 from broker.cli.demo.command import demo
 from broker.cli.demo.listen import listen
 from broker.cli.devices import device, quarantine, sensor, swap
@@ -25,6 +26,7 @@ def main() -> None:
     knutpunkt serve                      the broker
     knutpunkt device list                which devices there are, when they were last heard
     knutpunkt quarantine                 devices that nobody has claimed
+    knutpunkt alarm list                 what is wrong: silent devices, low batteries, values beyond limits
     knutpunkt swap ROOM-214-CLIMATE a81758fffe0312ab
                                          put a new device where another was
 
@@ -32,7 +34,7 @@ def main() -> None:
     """
 
 
-for command in (serve, demo, listen, config, device, sensor, quarantine, swap, quantities, tenant):
+for command in (serve, demo, listen, config, device, sensor, quarantine, swap, quantities, tenant, alarm):
     main.add_command(command)
 
 if __name__ == "__main__":
