@@ -96,6 +96,12 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     query_linked: Annotated[
         int, _doc("Entities that a condition of q on linked entities may lead to, count.", ge=1, le=10_000)
     ] = 1000
+    temporal_entities: Annotated[
+        int, _doc("Entities that a query of temporal evolutions may look at, count.", ge=1)
+    ] = 10_000
+    temporal_instances: Annotated[
+        int, _doc("Instances of one attribute in an answer; where there are more, it is in part (206), count.", ge=1)
+    ] = 1000
     query_results: Annotated[int, _doc("Largest `limit` of a query, entities.", ge=1)] = 1000
     pattern_characters: Annotated[int, _doc("Length of a regular expression, characters.", ge=1)] = 512
     geometry_vertices: Annotated[int, _doc("Vertices of a geometry in a query or an entity, count.", ge=4)] = 10_000
@@ -142,6 +148,9 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     give_up_hours: Annotated[
         float, _doc("How long a notification is retried before it goes to the dead letters, hours.", gt=0)
     ] = 24.0
+    told_days: Annotated[
+        int, _doc("How long it is remembered who was told of a change, for its lineage, days.", ge=0)
+    ] = 7
     host_connections: Annotated[int, _doc("Connections to one host at once, count.", ge=1)] = 32
     private_networks: Annotated[
         bool,
@@ -152,6 +161,14 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     lease_seconds: Annotated[
         float, _doc("How long a process holds a subscription's delivery before renewing, seconds.", gt=0)
     ] = 10.0
+
+
+class QuarantineSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Uplinks that nobody has claimed."""
+
+    keep_days: Annotated[
+        int, _doc("How long an uplink waits in quarantine before it is discarded, days; 0 for ever.", ge=0)
+    ] = 365
 
 
 class Tenancy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -201,6 +218,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     writer: Writer = Writer()
     delivery: Delivery = Delivery()
     tenants: Tenancy = Tenancy()
+    quarantine: QuarantineSettings = QuarantineSettings()
     alarms: Alarms = Alarms()
     log: Log = Log()
     base_url: Annotated[

@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api import health, uplinks
-from broker.api.management import alarms, devices, received, sensors, swaps, tenants
+from broker.api.management import alarms, devices, lineage, quarantine, received, sensors, swaps, tenants
 from broker.api.ngsild import (
     attributes,
     batch,
@@ -21,6 +21,7 @@ from broker.api.ngsild import (
     purge,
     query,
     subscriptions,
+    temporal,
 )
 from broker.api.openapi import docs
 from broker.api.route import Route
@@ -47,6 +48,7 @@ def all_routes(services: Services) -> list[Route]:
         *purge.routes(services),
         *attributes.routes(services),
         *batch.routes(services),
+        *temporal.routes(services),
         *subscriptions.routes(services),
         *contexts.routes(services),
         *discovery.routes(services),
@@ -55,7 +57,9 @@ def all_routes(services: Services) -> list[Route]:
         *devices.routes(services),
         *sensors.routes(services),
         *swaps.routes(services),
+        *quarantine.routes(services),
         *received.routes(services),
+        *lineage.routes(services),
         *alarms.routes(services),
         *tenants.routes(services),
         *health.routes(services),

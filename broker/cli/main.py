@@ -10,9 +10,10 @@ from broker import __version__
 from broker.cli.alarms import alarm
 from broker.cli.demo.command import demo
 from broker.cli.demo.listen import listen
-from broker.cli.devices import device, quarantine, sensor, swap
+from broker.cli.devices import device, sensor
 from broker.cli.quantities import quantities
 from broker.cli.serve import config, serve
+from broker.cli.swaps import candidates, quarantine, swap, swaps, undo
 from broker.cli.tenants import tenant
 
 
@@ -29,12 +30,28 @@ def main() -> None:
     knutpunkt alarm list                 what is wrong: silent devices, low batteries, values beyond limits
     knutpunkt swap ROOM-214-CLIMATE a81758fffe0312ab
                                          put a new device where another was
+    knutpunkt undo ROOM-214-CLIMATE      take that back
 
     All but `serve`, `demo` and `listen` speak to a running broker: --url and --token, or KNUTPUNKT_URL and KNUTPUNKT_TOKEN.
     """
 
 
-for command in (serve, demo, listen, config, device, sensor, quarantine, swap, quantities, tenant, alarm):
+for command in (
+    serve,
+    demo,
+    listen,
+    config,
+    device,
+    sensor,
+    quarantine,
+    candidates,
+    swap,
+    undo,
+    swaps,
+    quantities,
+    tenant,
+    alarm,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset(
         "alarm",
         "sensor_health",
         "device_command",
+        "evolution",
     }
 )
 """Kinds without an epoch: written with every uplink or delivery, or just to count; never cached by epoch."""
@@ -224,6 +225,14 @@ class OutboxRow(Struct, frozen=True):
     """JSON that `broker.subscriptions` made and reads."""
 
 
+class Told(Struct, frozen=True):
+    """A notification that was delivered."""
+
+    subscription_id: str
+    owed_at: Micros
+    delivered_at: Micros
+
+
 class RecordWrite(Struct, frozen=True):
     """The next state of a record. `body` None deletes it. `expected` None: whatever is there; 0: must be absent."""
 
@@ -276,6 +285,8 @@ class ChangeSet:
     uplink_updates: list[UplinkUpdate] = field(default_factory=list)
     delivered: list[str] = field(default_factory=list)
     """Ids of outbox rows that are settled and go."""
+    delivered_at: Micros | None = None
+    """When; it is remembered who was told what for as long as `forget_told` lets it."""
     given_up: list[tuple[str, str]] = field(default_factory=list)
     """(outbox row id, reason): moved to the dead letters, where they can be replayed from."""
     revived: list[str] = field(default_factory=list)
@@ -431,6 +442,10 @@ class TenantStore(Protocol):
         """
         ...
 
+    async def history_attributes(self, entity_id: str) -> list[Iri]:
+        """The attributes that an entity has a history of, in order."""
+        ...
+
     async def uplink(self, uplink_id: str) -> UplinkRow | None:
         """One raw uplink."""
         ...
@@ -461,6 +476,14 @@ class TenantStore(Protocol):
 
     async def dead_letters(self, subscription_id: str, *, limit: int = 1000) -> list[tuple[OutboxRow, str]]:
         """What was given up on for a subscription, in order, with the reason."""
+        ...
+
+    async def told(self, entity_id: str, version: int) -> list[Told]:
+        """Who was told of a change of an entity, in the order of delivery, as far as it is remembered."""
+        ...
+
+    async def forget_told(self, before: Micros) -> int:
+        """Forget who was told before a time: how many notifications."""
         ...
 
     async def lease(self, name: str, owner: str, seconds: float) -> bool:

@@ -31,6 +31,7 @@ from broker.stores.base import (
     RecordKind,
     Snapshot,
     StoredEntity,
+    Told,
     TypeInfo,
     UplinkRow,
     UplinkStatus,
@@ -271,6 +272,11 @@ class MongoTenant:
             found = self.database["history"].find(where).sort([("observed", way), ("version", way)]).limit(limit)
             return [history_from(row) async for row in found]
 
+    async def history_attributes(self, entity_id: str) -> list[Iri]:
+        """See TenantStore."""
+        with translated():
+            return sorted(await self.database["history"].distinct("attribute", {"entity": entity_id}))
+
     # --- uplinks ---
 
     async def uplink(self, uplink_id: str) -> UplinkRow | None:
@@ -351,6 +357,19 @@ class MongoTenant:
         with translated():
             found = self.database["dead_letters"].find(where).sort("_id", 1).limit(limit)
             return [(outbox_from(row), row["reason"]) async for row in found]
+
+    async def told(self, entity_id: str, version: int) -> list[Told]:
+        """See TenantStore."""
+        start = f"{version:016x}-"
+        where = {"entity": entity_id, "_id": {"$gte": start, "$lt": start + "~"}}
+        with translated():
+            found = self.database["told"].find(where).sort([("delivered", 1), ("_id", 1)])
+            return [Told(row["subscription"], row["at"], row["delivered"]) async for row in found]
+
+    async def forget_told(self, before: Micros) -> int:
+        """See TenantStore."""
+        with translated():
+            return (await self.database["told"].delete_many({"delivered": {"$lt": before}})).deleted_count
 
     # --- leases ---
 
