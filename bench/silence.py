@@ -219,9 +219,7 @@ def _judging() -> Figure:
     started = time.process_time()
     for _ in range(UPLINKS):
         effects: Effects[None] = Effects(None, records=[RecordWrite("device_state", state.id, state.body, 2, 1)])
-        judge_uplink(
-            effects, view, stamp, device="d000000", at=START, model=MODEL, radio=Radio(-90.0, 7.0), values=True
-        )
+        judge_uplink(effects, view, stamp, device="d000000", at=START, model=MODEL, radio=Radio(-90.0, 7.0))
     judged = (time.process_time() - started) / UPLINKS * 1e6
     started = time.process_time()
     for _ in range(UPLINKS):

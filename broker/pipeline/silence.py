@@ -192,7 +192,17 @@ class Silence:
                 break
             after = records[-1].id
             neglected |= await self._neglected(records)
-        return neglected
+        return neglected | await self._removed()
+
+    async def _removed(self) -> set[str]:
+        """Virtual sensors that are gone and left alarms open."""
+        removed, after = set[str](), ""
+        while alarms := await self._store.records("alarm", key="open", after=after, limit=PAGE):
+            after = alarms[-1].id
+            names: set[str] = {alarm.body["virtualSensor"] for alarm in alarms}
+            there = (await self._store.load(Needs(records={("virtual_sensor", name) for name in names}))).records
+            removed |= {name for name in names if ("virtual_sensor", name) not in there}
+        return removed
 
     async def _neglected(self, sensors: list[Record]) -> set[str]:
         """Those that nothing else would lead us to in time."""

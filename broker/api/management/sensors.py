@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
@@ -21,6 +20,8 @@ from broker.jsonld.context import Context
 from broker.stores.base import Record
 
 LIST = frozenset(("limit", "after", "entity"))
+NAMED = ("outputs", "derived", "thresholds")
+"""Members with parts that name attributes."""
 
 
 def routes(services: Services) -> list[Route]:
@@ -79,30 +80,22 @@ def _expanded(document: dict[str, Any], context: Context) -> dict[str, Any]:
     outputs = made.get("outputs")
     if not isinstance(outputs, list):
         raise BadRequestData("'outputs' must be an array of objects with 'quantity' and 'attribute'.")
-    made["outputs"] = [
-        {**output, "attribute": context.expand(output["attribute"])}
-        if isinstance(output, dict) and isinstance(output.get("attribute"), str)
-        else output
-        for output in outputs
-    ]
-    if isinstance(made.get("thresholds"), list):
-        made["thresholds"] = [_named(rule, context.expand) for rule in made["thresholds"]]
+    for member in NAMED:
+        if isinstance(parts := made.get(member), list):
+            made[member] = [
+                {**part, "attribute": context.expand(part["attribute"])}
+                if isinstance(part, dict) and isinstance(part.get("attribute"), str)
+                else part
+                for part in parts
+            ]
     return made
 
 
-def _named(rule: Any, name: Callable[[str], str]) -> Any:
-    """A threshold with its attribute's name as IRI, or back."""
-    if not isinstance(rule, dict) or not isinstance(rule.get("attribute"), str):
-        return rule
-    return {**rule, "attribute": name(rule["attribute"])}
-
-
 def _compacted(document: dict[str, Any], context: Context) -> dict[str, Any]:
-    outputs = [{**output, "attribute": context.compact(output["attribute"])} for output in document["outputs"]]
-    thresholds = [_named(rule, context.compact) for rule in document.get("thresholds", ())]
-    return {
-        **document,
-        "entityType": context.compact(document["entityType"]),
-        "outputs": outputs,
-        "thresholds": thresholds,
-    }
+    made = {**document, "entityType": context.compact(document["entityType"])}
+    for member in NAMED:
+        made[member] = [
+            {**part, "attribute": context.compact(part["attribute"])} if part.get("attribute") is not None else part
+            for part in document.get(member, ())
+        ]
+    return made

@@ -5,7 +5,7 @@ A virtual sensor that is well costs one record read; nothing is written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -20,15 +20,15 @@ from broker.devices.alarms.rules import (
     Radio,
     Signal,
     device_signals,
-    implausible_signal,
+    implausible_signals,
     rules_of,
     threshold_signals,
 )
 from broker.devices.model import Binding, DeviceModel, DeviceState, VirtualSensor
 from broker.devices.registry import as_binding, as_sensor, as_state
 from broker.ngsild.change import EntityChange
-from broker.ngsild.model import default_instance
-from broker.stores.base import Needs, Record, Snapshot
+from broker.ngsild.model import IMPLAUSIBLE, default_instance
+from broker.stores.base import HistoryRow, Needs, Record, Snapshot
 from broker.stores.command import Effects, View
 
 
@@ -51,13 +51,11 @@ def judge_uplink(
     at: Micros,
     model: DeviceModel | None,
     radio: Radio | None,
-    values: bool,
-    implausible: Mapping[str, Implausible] | None = None,
 ) -> None:
     """Add to all that an uplink did what it means for alarms.
 
-    What became current is held against thresholds. `at`: when the uplink was observed. `values`: it brought values.
-    `implausible`: those that were held to be, by virtual sensor. The device's state gets the key of when it is silent.
+    What became current is held against thresholds; what the history marks as implausible counts as that. `at`: when the
+    uplink was observed. The device's state gets the key of when it is silent.
     """
     write = next((one for one in effects.records if one.kind == "device_state"), None)
     if write is None and not effects.changes:
@@ -85,9 +83,9 @@ def judge_uplink(
                     earliest = (deadline, allowed)
             if not late:
                 signals += device_signals(sensor, model, state, radio)
-        if values:
-            signal = implausible_signal(sensor, (implausible or {}).get(sensor.id, ()))
-            signals += [signal] if signal is not None else []
+        brought = [row for row in effects.history if row.binding_id == binding.id]
+        if brought:
+            signals += implausible_signals(sensor, _implausible(brought))
         if sensor.thresholds:
             signals += threshold_signals(sensor, _current(effects.changes, sensor))
         now_device = device if binding.covers(stamp.now) else None
@@ -134,6 +132,16 @@ def _current(changes: Sequence[EntityChange], sensor: VirtualSensor) -> dict[str
                 if instance is not None:
                     values[name] = instance.get("value")
     return values
+
+
+def _implausible(rows: Sequence[HistoryRow]) -> Implausible:
+    """(attribute, check) of the values that are marked."""
+    return [
+        (row.attribute, str(check))
+        for row in rows
+        if row.instance is not None and (marks := row.instance.get("attrs", {}).get(IMPLAUSIBLE))
+        for check in marks[0].get("value", ())
+    ]
 
 
 def _counts(binding: Binding, at: Micros) -> bool:

@@ -12,9 +12,9 @@ import msgspec
 
 from broker.clock import SECOND, Micros, Stamp, iso
 from broker.devices.alarms.due import Gap, due_key, interval, silent_at
-from broker.devices.alarms.effects import add_judged, close_alarm, health_needs
+from broker.devices.alarms.effects import add_judged, alarm_needs, close_alarm, health_needs
 from broker.devices.alarms.life import judge
-from broker.devices.alarms.model import Health, as_health, health_write
+from broker.devices.alarms.model import Health, as_health, health_write, open_key
 from broker.devices.alarms.rules import Signal, rules_of, severity
 from broker.devices.alarms.watched import Watched, is_watched, watched_by, watched_needs
 from broker.devices.model import VirtualSensor
@@ -51,6 +51,9 @@ class LookAt(Alone):
             needs.found.add(("binding", f"device:{device}"))
         for sensor in self._sensors(lambda device: seen.found.get(("binding", f"device:{device}"), ())):
             needs.add(health_needs(sensor, seen))
+            needs.found.add(("alarm", open_key(sensor)))
+            for alarm in seen.found.get(("alarm", open_key(sensor)), ()):
+                needs.add(alarm_needs(alarm.id))
             needs.add(watched_needs(sensor, seen))
             record = seen.records.get(("virtual_sensor", sensor))
             if record is not None:
@@ -85,11 +88,12 @@ class LookAt(Alone):
         health = as_health(record)
         sensor_record = view.record("virtual_sensor", sensor_id)
         if sensor_record is None:
-            for alarm_id in health.open.values():
+            left = [alarm.id for alarm in view.found("alarm", open_key(sensor_id))]
+            for alarm_id in left:
                 close_alarm(effects, view, stamp, alarm_id, "sensor removed")
             write = health_write(sensor_id, Health(), record, stamp)
             effects.records += [write] if write is not None else []
-            return 0, len(health.open)
+            return 0, len(left)
         sensor = as_sensor(sensor_record)
         watched = watched_by(view, sensor, stamp.now)
         signals: list[Signal] = []

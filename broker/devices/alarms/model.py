@@ -1,7 +1,7 @@
 """An alarm, and a virtual sensor's health, as types: the bodies of the records `alarm` and `sensor_health`.
 
-Keys of an alarm: `sensor:<id>`, `entity:<urn>`, `device:<id>`, `open` until it is closed, and every combination of state,
-severity and kind, so that no list of alarms is looked through (`list_key`). A `sensor_health` is there only while there is
+Keys of an alarm: `sensor:<id>`, `entity:<urn>`, `device:<id>`, `open` and `open:<virtual sensor>` until it is closed, and
+every combination of state, severity and kind, so that no list of alarms is looked through (`list_key`). A `sensor_health` is there only while there is
 something to remember; its key is when it must be looked at (`broker.devices.alarms.due`).
 """
 
@@ -172,8 +172,13 @@ def alarm_keys(alarm: Alarm) -> tuple[str, ...]:
     if alarm.device is not None:
         keys.append(f"device:{alarm.device}")
     if alarm.state != "closed":
-        keys.append("open")
+        keys += ["open", open_key(alarm.virtual_sensor)]
     return tuple(keys)
+
+
+def open_key(sensor_id: str) -> str:
+    """The key of a virtual sensor's alarms that are not closed."""
+    return f"open:{sensor_id}"
 
 
 def list_key(state: str, severity: str, kind: str) -> str:

@@ -148,21 +148,22 @@ def _loss(sensor: VirtualSensor, state: DeviceState) -> Signal:
     return _signal(sensor, "frameLoss", "bad", text, lost=lost, frames=state.frames_known, limit=round(limit, 3))
 
 
-def implausible_signal(sensor: VirtualSensor, implausible: Implausible) -> Signal | None:
+def implausible_signals(sensor: VirtualSensor, implausible: Implausible) -> Iterable[Signal]:
     """What an uplink with values says of their plausibility."""
     if "implausible" in sensor.watch.off:
-        return None
+        return
     if not implausible:
-        return Signal("implausible", "good")
+        yield Signal("implausible", "good")
+        return
     chosen = sensor.watch.implausible_in_a_row
-    said = ", ".join(f"{_short(attribute)} ({check})" for attribute, check in implausible)
-    return _signal(
+    said = ", ".join(f"{_short(attribute)} ({check})" for attribute, check in implausible[:5])
+    yield _signal(
         sensor,
         "implausible",
         "bad",
         f"Implausible values: {said}.",
         chosen if chosen is not None else IMPLAUSIBLE_IN_A_ROW,
-        values=[{"attribute": _short(attribute), "check": check} for attribute, check in implausible],
+        values=[{"attribute": _short(attribute), "check": check} for attribute, check in implausible[:5]],
     )
 
 

@@ -7,9 +7,6 @@ from typing import Any
 import pytest
 
 from broker.devices.alarms.check import check_watching
-from broker.devices.alarms.life import judge
-from broker.devices.alarms.model import Health
-from broker.devices.alarms.rules import implausible_signal, rules_of
 from broker.devices.model import Output, Threshold, VirtualSensor, Watch
 from broker.errors import BadRequestData
 from tests.unit.devices.alarms.support import MINUTE, T0, Room, sensor
@@ -109,19 +106,17 @@ def test_what_waited_at_the_network_is_judged_in_its_own_time() -> None:
     assert room.kinds() == ["threshold:warm"]
 
 
-def test_implausible_values_alarm_when_they_go_on() -> None:
-    health, watched = Health(), sensor()
-    for implausible, expected in (
-        ([("https://example.org/co2", "range")], []),
-        ([], []),
-        *([([("https://example.org/co2", "range")], [])] * 2),
-        ([("https://example.org/co2", "stuck")], ["Implausible values: co2 (stuck)."]),
-    ):
-        signal = implausible_signal(watched, implausible)
-        assert signal is not None
-        judged = judge(health, [signal], at=T0, now=T0, rules=rules_of(watched), device="d", new_id=lambda: "a")
-        health = judged.health
-        assert [pending.text for _, pending in judged.opened] == expected
+def test_implausible_values_alarm_when_they_go_on_and_break_no_limit() -> None:
+    room = Room(thresholds=(WARM,))
+    for celsius, expected in (
+        (4000, []), (20, []), (4000, []), (4000, []), (4000, ["implausible"]), (4000, ["implausible"]), (21, []),
+    ):  # fmt: skip
+        room.later(MINUTE)
+        room.hear(celsius)
+        assert room.kinds() == expected
+    (alarm,) = room.alarms()
+    assert (alarm.severity, alarm.text) == ("medium", "Implausible values: temperature (range).")
+    assert alarm.data == {"values": [{"attribute": "temperature", "check": "range"}]}
 
 
 def test_kinds_that_are_off_do_not_alarm_and_those_that_are_put_off_end() -> None:

@@ -114,6 +114,7 @@ def test_a_virtual_sensor_that_is_gone_has_no_open_alarms() -> None:
     room.scan()
     assert room.kinds() == ["silence"]
     del room.store.records["virtual_sensor", "room"]
+    del room.store.records["sensor_health", "room"]
     room.adopt()
     (alarm,) = room.alarms()
     assert alarm.closed_because == "sensor removed"
