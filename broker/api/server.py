@@ -10,6 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api import health, uplinks
 from broker.api.management import (
+    alarms,
     devices,
     lineage,
     places,
@@ -74,6 +75,7 @@ def all_routes(services: Services) -> list[Route]:
         *quarantine.routes(services),
         *received.routes(services),
         *lineage.routes(services),
+        *alarms.routes(services),
         *tenants.routes(services),
         *health.routes(services),
     ]
