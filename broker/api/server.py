@@ -9,7 +9,19 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api import health, uplinks
-from broker.api.management import devices, lineage, quarantine, received, sensor_state, sensors, swaps, tenants
+from broker.api.management import (
+    alarms,
+    devices,
+    lineage,
+    places,
+    places_import,
+    quarantine,
+    received,
+    sensor_state,
+    sensors,
+    swaps,
+    tenants,
+)
 from broker.api.ngsild import (
     attributes,
     batch,
@@ -57,10 +69,13 @@ def all_routes(services: Services) -> list[Route]:
         *devices.routes(services),
         *sensors.routes(services),
         *sensor_state.routes(services),
+        *places_import.routes(services),
+        *places.routes(services),
         *swaps.routes(services),
         *quarantine.routes(services),
         *received.routes(services),
         *lineage.routes(services),
+        *alarms.routes(services),
         *tenants.routes(services),
         *health.routes(services),
     ]

@@ -116,6 +116,11 @@ async def test_the_newest_row_that_would_be_left(filled: TenantStore) -> None:
     assert snapshot.latest == {of_binding: ROWS[1], nobody: ROWS[1]}
 
 
+async def test_the_attributes_that_there_is_a_history_of(filled: TenantStore) -> None:
+    assert await filled.history_attributes(ROOM) == sorted({row.attribute for row in ROWS})
+    assert await filled.history_attributes("urn:e:nowhere") == []
+
+
 async def test_a_value_that_failed_a_check_is_not_what_would_be_left(filled: TenantStore) -> None:
     odd = history_row(ROOM, "temperature", 90, 8, 9999)
     assert odd.instance is not None
@@ -124,8 +129,3 @@ async def test_a_value_that_failed_a_check_is_not_what_would_be_left(filled: Ten
     )
     newest = Latest(ROOM, ROWS[0].attribute, "b7", 0)
     assert (await filled.load(Needs(latest={newest}))).latest == {newest: ROWS[3]}
-
-
-async def test_the_attributes_that_there_is_a_history_of(filled: TenantStore) -> None:
-    assert await filled.history_attributes(ROOM) == sorted({row.attribute for row in ROWS})
-    assert await filled.history_attributes("urn:e:nowhere") == []

@@ -35,6 +35,8 @@ class Sensor(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw
     name: str
     entity: str
     entity_type: str
+    place: str
+    """What its entity is tied to."""
     outputs: list[dict[str, Any]]
     derived: list[dict[str, Any]] = []
     device: str | None
@@ -46,6 +48,7 @@ class Sensor(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw
             "name": self.name,
             "entity": self.entity,
             "entityType": self.entity_type,
+            "place": self.place,
             "outputs": self.outputs,
             "derived": self.derived,
         }

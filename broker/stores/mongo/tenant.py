@@ -329,7 +329,10 @@ class MongoTenant:
         ]
         with translated():
             rows = await (await self._uplinks.aggregate(stages)).to_list()
-        return [QuarantineGroup(row["_id"], row["count"], row["first"], row["last"], row["reason"]) for row in rows]
+        return [
+            QuarantineGroup(row["_id"], row["count"], int(row["first"]), int(row["last"]), row["reason"])
+            for row in rows
+        ]
 
     # --- the outbox ---
 
@@ -366,7 +369,7 @@ class MongoTenant:
         where = {"entity": entity_id, "_id": {"$gte": start, "$lt": start + "~"}}
         with translated():
             found = self.database["told"].find(where).sort([("delivered", 1), ("_id", 1)])
-            return [Told(row["subscription"], row["at"], row["delivered"]) async for row in found]
+            return [Told(row["subscription"], int(row["at"]), int(row["delivered"])) async for row in found]
 
     async def forget_told(self, before: Micros) -> int:
         """See TenantStore."""
