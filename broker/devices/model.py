@@ -11,6 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 from broker.clock import Micros
+from broker.codecs.downlink import CommandTemplate
 
 
 class Quantity(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -40,6 +41,8 @@ class DeviceModel(Struct, frozen=True, rename="camel", forbid_unknown_fields=Tru
     """The fPorts that carry measurements; empty: any but 0."""
     expected_interval_seconds: int | None = None
     quantities: tuple[Quantity, ...] = ()
+    commands: dict[str, CommandTemplate] = {}
+    """What it can be told, by name."""
 
 
 class Device(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -68,6 +71,12 @@ class DeviceState(Struct, frozen=True, rename="camel", kw_only=True):
     location: tuple[float, float] | None = None
     """Longitude, latitude."""
     last_problem: str | None = None
+    source: str | None = None
+    """Adapter and network of the last uplink, e.g. 'mqtt:chirpstack', 'coap': where a command to it is sent."""
+    broker: str | None = None
+    """Name of the MQTT broker that brought it."""
+    topic: str | None = None
+    """The topic it came on; the network's address of the device is in it."""
 
 
 class Output(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):

@@ -25,6 +25,9 @@ def heard(
     location: tuple[float, float] | None = None,
     measurements: Sequence[Measurement] = (),
     problem: str | None = None,
+    source: str | None = None,
+    broker: str | None = None,
+    topic: str | None = None,
     again: bool = False,
 ) -> DeviceState:
     """The state after an uplink of `at`. A late uplink counts, and never sets back what is known since.
@@ -53,4 +56,7 @@ def heard(
         joined_at=at if joined else state.joined_at,
         location=location or state.location,
         last_problem=problem,
+        source=source,
+        broker=broker,
+        topic=topic,
     )

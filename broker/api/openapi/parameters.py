@@ -129,6 +129,7 @@ MANAGEMENT: Final[dict[str, Known]] = {
     ),
     "limit": Known("Most on one page.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
     "newestFirst": Known("From the newest to the oldest.", FLAG),
+    "open": Known("Only those that anything more is to become of, or only those that have ended.", {"type": "boolean"}),
     "since": Known("From this time on.", MOMENT),
     "status": Known(
         "Only uplinks that this became of.",
@@ -138,7 +139,14 @@ MANAGEMENT: Final[dict[str, Known]] = {
     "virtualSensor": Known("Only of this virtual sensor.", TEXT),
 }
 
+_COMMAND_STATUS: Final = Known(
+    "Only commands with this status.",
+    {"type": "string", "enum": ["queued", "sent", "acknowledged", "failed", "expired", "cancelled"]},
+)
+
 SPECIAL: Final[dict[tuple[str, str], Known]] = {
+    ("actuation_every", "status"): _COMMAND_STATUS,
+    ("actuation_of_sensor", "status"): _COMMAND_STATUS,
     ("attributes_delete", "datasetId"): Known("The instance to delete; without it the default one.", TEXT, "6.7.3.2"),
     ("provision_merge", "format"): Known(
         "The body is in simplified representation.",
@@ -157,6 +165,7 @@ ONE_ENTITY: Final = Known("The entity is meant only if it is of these types.", T
 
 PATH: Final[dict[str, Known]] = {
     "attribute": Known("Name of an attribute: a term of the @context, or an IRI.", TEXT, "4.6.2", "temperature"),
+    "command": Known("Id of a command.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000003"),
     "context": Known(
         "Id or URL (percent-encoded) of an @context.", TEXT, "6.30.2", "019ab1c2-7d3e-7000-8000-000000000001"
     ),
