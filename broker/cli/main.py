@@ -7,6 +7,8 @@ import sys
 import click
 
 from broker import __version__
+from broker.cli.commands import command as command_group
+from broker.cli.commands import send
 from broker.cli.demo.command import demo
 from broker.cli.demo.listen import listen
 from broker.cli.devices import device, quarantine, sensor, swap
@@ -27,12 +29,14 @@ def main() -> None:
     knutpunkt quarantine                 devices that nobody has claimed
     knutpunkt swap ROOM-214-CLIMATE a81758fffe0312ab
                                          put a new device where another was
+    knutpunkt send ROOM-214-CLIMATE reboot
+                                         tell a sensor something
 
     All but `serve`, `demo` and `listen` speak to a running broker: --url and --token, or KNUTPUNKT_URL and KNUTPUNKT_TOKEN.
     """
 
 
-for command in (serve, demo, listen, config, device, sensor, quarantine, swap, quantities, tenant):
+for command in (serve, demo, listen, config, device, sensor, quarantine, swap, send, command_group, quantities, tenant):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import re
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -353,3 +355,33 @@ async def test_commands_are_listed_by_sensor_device_and_status(tmp_path: Path) -
         assert await ids("virtual-sensors/valve/commands?open=true") == [sent]
         with pytest.raises(Refused):
             await ids("commands?status=gone")
+
+
+async def test_it_is_done_from_the_command_line(tmp_path: Path) -> None:
+    async with scene(f"sqlite:///{tmp_path / 'city.db'}", tmp_path) as city:
+
+        async def knutpunkt(*arguments: str) -> str:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "broker.cli.main", *arguments, "--url", city.broker.url),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+            printed, _ = await process.communicate()
+            return printed.decode()
+
+        said = await knutpunkt("send", "valve", "set-interval", "seconds=1200", "--by", "eva", "--expires", "600")
+        command = re.findall(r"Queued as (\S+)", said)[0]
+        assert "must be a whole number from 60 to 64800" in await knutpunkt(
+            "send", "valve", "set-interval", "seconds=1"
+        )
+        assert "NAME=VALUE" in await knutpunkt("send", "valve", "set-interval", "1200")
+        unwanted = json.loads(await knutpunkt("send", "valve", "reboot", "--json"))["id"]
+        assert "is cancelled" in await knutpunkt("command", "cancel", unwanted)
+        await city.hear(0)
+        await city.becomes(command, status="sent")
+        listed = await knutpunkt("command", "list", "--sensor", "valve", "--open")
+        assert "set-interval seconds=1200" in listed
+        assert unwanted not in listed
+        shown = await knutpunkt("command", "show", command)
+        assert "Asked by:     eva" in shown
+        assert "Bytes:        ff03b004 on fPort 85" in shown
