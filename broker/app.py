@@ -147,8 +147,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         here = tenants.default
         uplinks = Uplinks(here.store, here.writer, clock, settings.limits)
         claims = Claims(here.store, here.writer, uplinks, _reader_of_kept(settings.limits), clock, settings.limits)
-        senders = {sender.name: sender for sender in (MqttSender(one, clock.new_id()) for one in settings.mqtt)}
-        downlinks = Downlinks(here.store, here.writer, clock, settings.actuation, senders)
+        downlinks = Downlinks(here.store, here.writer, clock, settings.actuation, _senders(settings, clock))
         upkeep = Upkeep(contexts, ContextShelf(here.store, here.writer))
         yield Parts(settings, clock, store, outbound, contexts, upkeep, tenants, uplinks, claims, downlinks)
     finally:
@@ -245,6 +244,13 @@ def _adapters(parts: Parts) -> list[tuple[str, Coroutine[Any, Any, None]]]:
         coap = CoapIntake(settings.coap, parts.uplinks, parts.clock, settings.limits, parts.downlinks)
         intakes.append(("coap", coap.run()))
     return intakes
+
+
+def _senders(settings: Settings, clock: Clock) -> dict[str, MqttSender]:
+    """What takes downlinks, by the name of the MQTT broker; of several with one name none, for it says not which."""
+    made = [MqttSender(one, clock.new_id()) for one in settings.mqtt]
+    names = [sender.name for sender in made]
+    return {sender.name: sender for sender in made if names.count(sender.name) == 1}
 
 
 async def _watched(stop: asyncio.Event, name: str, run: Coroutine[Any, Any, None]) -> None:

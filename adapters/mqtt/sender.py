@@ -15,6 +15,10 @@ from adapters.mqtt.networks import downlink_writer
 from broker.config import Mqtt
 from broker.pipeline.intake import Downlink, NotSent
 
+CONNECT_SECONDS = 4.0
+"""A broker that has not let us in by then is away; less than `actuation.handover_seconds`, so that the reason is known."""
+PAUSE_SECONDS = 2.0
+"""How long a broker that is away is not asked again: what waits for it does not wait for one connection after the other."""
 IN_FLIGHT = 64
 """Publications that may wait for their PUBACK at once, count: more than are ever handed over at once."""
 
@@ -38,6 +42,8 @@ class MqttSender:
         self._open.set()
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
+        self._away = (0.0, "")
+        """Until when (the loop's time) the broker is taken to be away, and why."""
 
     async def send(self, downlink: Downlink) -> None:
         """Publish a downlink; returns at its PUBACK. Raises NotSent."""
@@ -60,22 +66,34 @@ class MqttSender:
         async with self._connecting:
             if self._connection is not None and not self._connection.lost.is_set():
                 return self._connection
+            until, why = self._away
+            if asyncio.get_running_loop().time() < until:
+                raise ConnectionError(why)
             await self.close()
-            connection = Connection(
-                self._address,
-                self._client_id,
-                receive_maximum=IN_FLIGHT,
-                session_expiry_seconds=0,
-                keepalive_seconds=self._settings.keepalive_seconds,
-                gate=self._open,
-                ready=asyncio.Event(),
-                take=lambda publication: None,
-            )
             try:
-                await connection.open(())
-            except BaseException:
-                await connection.close()
-                raise
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    self._connection = await self._made()
+            except OSError as error:
+                why = str(error) or f"no answer within {CONNECT_SECONDS:g} s"
+                self._away = (asyncio.get_running_loop().time() + PAUSE_SECONDS, why)
+                raise ConnectionError(why) from None
             _log.info("mqtt.sender_connected", mqtt=self.name)
-            self._connection = connection
-            return connection
+            return self._connection
+
+    async def _made(self) -> Connection:
+        connection = Connection(
+            self._address,
+            self._client_id,
+            receive_maximum=IN_FLIGHT,
+            session_expiry_seconds=0,
+            keepalive_seconds=self._settings.keepalive_seconds,
+            gate=self._open,
+            ready=asyncio.Event(),
+            take=lambda publication: None,
+        )
+        try:
+            await connection.open(())
+        except BaseException:
+            await connection.close()
+            raise
+        return connection

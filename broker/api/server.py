@@ -21,6 +21,7 @@ from broker.api.ngsild import (
     purge,
     query,
     subscriptions,
+    temporal,
 )
 from broker.api.openapi import docs
 from broker.api.route import Route
@@ -47,6 +48,7 @@ def all_routes(services: Services) -> list[Route]:
         *purge.routes(services),
         *attributes.routes(services),
         *batch.routes(services),
+        *temporal.routes(services),
         *subscriptions.routes(services),
         *contexts.routes(services),
         *discovery.routes(services),

@@ -10,6 +10,7 @@ what stands before it. What a parameter may be is said once, in `parameters`, an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any, Literal
@@ -18,8 +19,13 @@ from msgspec import Struct
 
 from broker.errors import BadRequestData
 
+MOST_VALUES = 50
+"""Parameters of a command, count."""
+MOST_CHARACTERS = 200
+"""Of a parameter's name and of a text given for it."""
 MOST_BYTES = 242
 """The longest application payload of LoRaWAN (regional parameters, EU868 at DR5)."""
+_PARAMETER = re.compile(r"[A-Za-z0-9_-]{1,200}", re.ASCII)
 Value = bool | int | float | str
 
 
@@ -85,6 +91,24 @@ def encode(name: str, template: CommandTemplate, given: Mapping[str, Any]) -> by
     return bytes(made)
 
 
+def check_values(name: str, given: Mapping[str, Any]) -> None:
+    """What is given for command `name` is such that it can be kept, whatever its template says. Raises BadRequestData."""
+    if len(given) > MOST_VALUES:
+        raise BadRequestData(f"'{name}': 'parameters' must be at most {MOST_VALUES}, got {len(given)}.")
+    for parameter, value in given.items():
+        if _PARAMETER.fullmatch(parameter) is None:
+            raise BadRequestData(
+                f"'{name}': a parameter's name must be letters, digits, '_' and '-', got {_shown(parameter)}."
+            )
+        if isinstance(value, str) and len(value) <= MOST_CHARACTERS:
+            continue
+        if not isinstance(value, bool) and not (_is_number(value) and abs(value) < 1 << 63):
+            raise BadRequestData(
+                f"'{name}': '{parameter}' must be a number below 2^63, true, false or a text of at most "
+                f"{MOST_CHARACTERS} characters, got {_shown(value)}."
+            )
+
+
 def check_template(name: str, template: CommandTemplate, network: str) -> None:
     """A template holds together: whatever its parameters allow can be sent. Raises BadRequestData."""
     where = f"'commands', '{name}'"
@@ -100,6 +124,10 @@ def check_template(name: str, template: CommandTemplate, network: str) -> None:
     if not 1 <= length <= MOST_BYTES:
         raise BadRequestData(f"{where}: 'payload' must be of 1 to {MOST_BYTES} bytes, got {length}.")
     for parameter, rule in template.parameters.items():
+        if _PARAMETER.fullmatch(parameter) is None:
+            raise BadRequestData(
+                f"{where}: a parameter's name must be letters, digits, '_' and '-', got {_shown(parameter)}."
+            )
         if parameter not in used:
             raise BadRequestData(f"{where}: the parameter '{parameter}' must stand in 'payload', which it does not.")
         _check_rule(where, name, parameter, rule)

@@ -15,10 +15,12 @@ from typing import Any, Final
 import structlog
 
 from broker import metrics
-from broker.clock import SECOND, Clock
+from broker.clock import SECOND, Clock, Micros
+from broker.codecs.downlink import check_values
 from broker.config import Actuation
 from broker.devices import actuation
 from broker.devices.actuation import DeviceCommand
+from broker.devices.check import check_id
 from broker.devices.commanding import (
     COAP,
     BeginSending,
@@ -39,7 +41,7 @@ log = structlog.get_logger(__name__)
 LEASE: Final = "downlinks"
 LEASE_SECONDS: Final = 15.0
 PAGE: Final = 200
-"""Commands that are read at once, count; the lease is renewed for each page."""
+"""Commands that are read at once, count."""
 AT_ONCE: Final = 16
 """Commands that are handed over at once, count."""
 FORGET_SECONDS: Final = 3600.0
@@ -71,6 +73,8 @@ class Downlinks:
         self._tried: dict[str, tuple[float, float]] = {}
         """Of a command that waits: when it is tried again (the loop's time), and after what pause."""
         self._forgot = 0.0
+        self._held = False
+        """Whether this process is the one that sends."""
         self._woken = asyncio.Event()
         self._stopping = False
         self._ended = asyncio.Event()
@@ -95,6 +99,8 @@ class Downlinks:
                 f"'expiresInSeconds' must be from 1 to {self._settings.longest_seconds} "
                 f"(actuation.longest_seconds), got {seconds}."
             )
+        check_id(command, "command")
+        check_values(command, parameters)
         if self._open >= self._settings.queued:
             raise Overloaded(f"There are {self._open} open commands (actuation.queued); nothing was queued.")
         queued = await self._writer.execute(
@@ -137,8 +143,8 @@ class Downlinks:
         return None
 
     async def _next_of(self, sensor_id: str, device_id: str) -> Downlink | None:
-        for record in await self._store.records("device_command", key=f"open:{sensor_id}"):
-            command = as_command(record)
+        waiting = await self._store.records("device_command", key=f"open:{sensor_id}")
+        for command in sorted(map(as_command, waiting), key=_since):
             if self._clock.now() >= command.expires_at:
                 continue
             if command.status == "queued":
@@ -157,17 +163,31 @@ class Downlinks:
         """Send and expire until `close`."""
         self._ended.clear()
         try:
-            while not self._stopping:
-                self._woken.clear()
-                try:
-                    await self._look()
-                except BrokerError as error:
-                    log.warning("downlinks.put_off", reason=error.detail)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._settings.look_seconds):
-                        await self._woken.wait()
+            async with asyncio.TaskGroup() as group:
+                holding = group.create_task(self._hold())
+                while not self._stopping:
+                    self._woken.clear()
+                    try:
+                        await self._look()
+                    except BrokerError as error:
+                        log.warning("downlinks.put_off", reason=error.detail)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(self._settings.look_seconds):
+                            await self._woken.wait()
+                holding.cancel()
         finally:
             self._ended.set()
+
+    async def _hold(self) -> None:
+        """Keep the lease, however long a look takes; without it nothing is begun."""
+        while True:
+            try:
+                self._held = await self._store.lease(LEASE, self._owner, LEASE_SECONDS)
+            except BrokerError:
+                self._held = False
+            await asyncio.sleep(
+                LEASE_SECONDS / 5 if self._held else min(LEASE_SECONDS / 5, self._settings.look_seconds)
+            )
 
     async def close(self) -> None:
         """Begin nothing more; returns when what was under way is written down (at most `handover_seconds` and a commit)."""
@@ -186,12 +206,11 @@ class Downlinks:
         """Look at every open command once."""
         seen: set[str] = set()
         stuck: set[str] = set()
-        after, held = "", True
-        while held and not self._stopping:
-            held = await self._store.lease(LEASE, self._owner, LEASE_SECONDS)
+        after = ""
+        while not self._stopping:
             page = await self._store.records("device_command", key="open", after=after, limit=PAGE)
             seen.update(record.id for record in page)
-            if held:
+            if self._held:
                 await self._work([as_command(record) for record in page], stuck)
             if len(page) < PAGE:
                 break
@@ -199,7 +218,7 @@ class Downlinks:
         self._open = len(seen)
         self._depth.set(self._open)
         self._tried = {each: tried for each, tried in self._tried.items() if each in seen}
-        if held and asyncio.get_running_loop().time() >= self._forgot:
+        if self._held and asyncio.get_running_loop().time() >= self._forgot:
             await self._forget()
 
     async def _work(self, page: list[DeviceCommand], stuck: set[str]) -> None:
@@ -215,8 +234,8 @@ class Downlinks:
 
         async def serve(sensor_id: str, queue: list[DeviceCommand]) -> None:
             async with room:
-                for command in queue:
-                    if self._stopping or not await self._serve(command):
+                for command in sorted(queue, key=_since):
+                    if self._stopping or not self._held or not await self._serve(command):
                         stuck.add(sensor_id)
                         return
 
@@ -272,7 +291,9 @@ class Downlinks:
         """See `BeginSending.networks`."""
         if not source.startswith("mqtt:"):
             return None
-        return "" if broker in self._networks else f"The MQTT broker '{broker}' is not in the settings."
+        if broker in self._networks:
+            return ""
+        return f"The settings have no MQTT broker named '{broker}', or several."
 
     async def _forget(self) -> None:
         """Delete what has ended long ago: ids are in order of time, so that the oldest are looked at."""
@@ -296,6 +317,11 @@ class Downlinks:
             device=command.device,
             **({"reason": command.reason} if command.reason else {}),
         )
+
+
+def _since(command: DeviceCommand) -> Micros:
+    """Their ids are in order to the millisecond only."""
+    return command.queued_at
 
 
 def _downlink(command: DeviceCommand, topic: str) -> Downlink:

@@ -385,3 +385,25 @@ async def test_it_is_done_from_the_command_line(tmp_path: Path) -> None:
         shown = await knutpunkt("command", "show", command)
         assert "Asked by:     eva" in shown
         assert "Bytes:        ff03b004 on fPort 85" in shown
+
+
+async def test_what_cannot_be_kept_is_refused_even_when_no_device_says_what_the_command_is(tmp_path: Path) -> None:
+    async with scene(f"sqlite:///{tmp_path / 'city.db'}", tmp_path) as city:
+        await city.broker.ask("POST", "/api/v1/virtual-sensors/valve/unbind", {})
+        for body, detail in (
+            ({"command": "set interval"}, "The command's id must be letters"),
+            ({"command": "set", "parameters": {"seconds": [1]}}, "'set': 'seconds' must be a number below 2^63"),
+            ({"command": "set", "parameters": {"seconds": 1 << 63}}, "'set': 'seconds' must be a number below 2^63"),
+            ({"command": "set", "parameters": {"a.b": 1}}, "a parameter's name must be letters"),
+            ({"command": "set", "parameters": [1]}, "'parameters' must be an object"),
+        ):  # fmt: skip
+            with pytest.raises(Refused) as refused:
+                await city.broker.ask("POST", "/api/v1/virtual-sensors/valve/commands", body)
+            assert refused.value.status == 400
+            assert detail in json.loads(refused.value.body)["detail"]
+        kept = await city.send(
+            command="set", parameters={"seconds": (1 << 62) + 1, "half": 0.5, "mode": "eco", "on": True}
+        )
+        shown = await city.command(kept)
+        assert shown["parameters"] == {"seconds": (1 << 62) + 1, "half": 0.5, "mode": "eco", "on": True}
+        assert shown["reason"] == "No device is 'valve' now."

@@ -56,6 +56,11 @@ class World:
     clock: Clock
     now: Micros
 
+    def tick(self) -> Micros:
+        """The time, which goes on by a microsecond each time that somebody looks."""
+        self.now += 1
+        return self.now
+
     async def command(self, command_id: str) -> DeviceCommand:
         record = await self.store.record("device_command", command_id)
         assert record is not None
@@ -83,7 +88,7 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     mongo = request.param == "mongo"
     url = request.getfixturevalue("mongo_url") if mongo else f"sqlite:///{tmp_path / 'city.db'}"
     made = World(None, None, None, 1_780_000_000 * SECOND)  # type: ignore[arg-type]
-    made.clock = Clock(lambda: made.now)
+    made.clock = Clock(made.tick)
     store = create_store(StoreSettings(url=url), Clock())
     await store.open()
     made.store = await store.tenant()
