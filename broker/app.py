@@ -37,6 +37,7 @@ from broker.pipeline.claims import Claims
 from broker.pipeline.downlinks import Downlinks
 from broker.pipeline.expiry import Expiry
 from broker.pipeline.intake import Uplink
+from broker.pipeline.quarantine import Quarantine
 from broker.pipeline.tenants import Tenant, Tenants
 from broker.pipeline.uplinks import Uplinks
 from broker.pipeline.writer import Writer
@@ -66,6 +67,7 @@ class Parts:
     tenants: Tenants
     uplinks: Uplinks
     claims: Claims
+    quarantine: Quarantine
     downlinks: Downlinks
 
 
@@ -98,7 +100,8 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
     clock = Clock()
     async with _built(settings, clock) as parts, asyncio.TaskGroup() as inner:
         inner.create_task(_watched(stop, "tenants", parts.tenants.run()))
-        inner.create_task(_watched(stop, "quarantine", _catch_up(parts, stop)))
+        inner.create_task(_watched(stop, "claims", _catch_up(parts, stop)))
+        inner.create_task(_watched(stop, "quarantine", parts.quarantine.run(stop)))
         inner.create_task(_watched(stop, "contexts", parts.upkeep.run()))
         inner.create_task(_watched(stop, "downlinks", parts.downlinks.run()))
         try:
@@ -141,15 +144,16 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
                 tenant=name,
             )
             writer = Writer(tenant, clock, settings.writer, SubscriptionIndex(), delivery.wake, tenant=name)
-            return Tenant(name, tenant, writer, delivery, Expiry(tenant, writer, clock))
+            return Tenant(name, tenant, writer, delivery, Expiry(tenant, writer, clock, settings.delivery.told_days))
 
         tenants = Tenants(await make(""), make, settings.tenants, clock)
         here = tenants.default
         uplinks = Uplinks(here.store, here.writer, clock, settings.limits)
         claims = Claims(here.store, here.writer, uplinks, _reader_of_kept(settings.limits), clock, settings.limits)
+        quarantine = Quarantine(here.store, here.writer, clock, settings.quarantine.keep_days)
         downlinks = Downlinks(here.store, here.writer, clock, settings.actuation, _senders(settings, clock))
         upkeep = Upkeep(contexts, ContextShelf(here.store, here.writer))
-        yield Parts(settings, clock, store, outbound, contexts, upkeep, tenants, uplinks, claims, downlinks)
+        yield Parts(settings, clock, store, outbound, contexts, upkeep, tenants, uplinks, claims, quarantine, downlinks)
     finally:
         await outbound.close()
         await store.close()
@@ -195,6 +199,7 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
         intake=parts.uplinks,
         claims=parts.claims,
         downlinks=parts.downlinks,
+        quarantine=parts.quarantine,
         uplink_readers=HTTP_READERS,
     )
     runner = make_runner(build_app(services), services)

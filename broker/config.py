@@ -148,6 +148,9 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     give_up_hours: Annotated[
         float, _doc("How long a notification is retried before it goes to the dead letters, hours.", gt=0)
     ] = 24.0
+    told_days: Annotated[
+        int, _doc("How long it is remembered who was told of a change, for its lineage, days.", ge=0)
+    ] = 7
     host_connections: Annotated[int, _doc("Connections to one host at once, count.", ge=1)] = 32
     private_networks: Annotated[
         bool,
@@ -179,6 +182,14 @@ class Actuation(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         float, _doc("Time an MQTT broker has to acknowledge that it has a command, seconds.", gt=0)
     ] = 5.0
     keep_days: Annotated[int, _doc("How long commands that have ended are kept, days.", ge=1)] = 365
+
+
+class QuarantineSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Uplinks that nobody has claimed."""
+
+    keep_days: Annotated[
+        int, _doc("How long an uplink waits in quarantine before it is discarded, days; 0 for ever.", ge=0)
+    ] = 365
 
 
 class Tenancy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -214,6 +225,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     delivery: Delivery = Delivery()
     actuation: Actuation = Actuation()
     tenants: Tenancy = Tenancy()
+    quarantine: QuarantineSettings = QuarantineSettings()
     log: Log = Log()
     base_url: Annotated[
         str,

@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api import health, uplinks
-from broker.api.management import actuation, devices, received, sensors, swaps, tenants
+from broker.api.management import actuation, devices, lineage, quarantine, received, sensors, swaps, tenants
 from broker.api.ngsild import (
     attributes,
     batch,
@@ -57,8 +57,10 @@ def all_routes(services: Services) -> list[Route]:
         *devices.routes(services),
         *sensors.routes(services),
         *swaps.routes(services),
+        *quarantine.routes(services),
         *actuation.routes(services),
         *received.routes(services),
+        *lineage.routes(services),
         *tenants.routes(services),
         *health.routes(services),
     ]

@@ -12,6 +12,7 @@ from broker.jsonld.resolver import ContextResolver
 from broker.pipeline.claims import Claims
 from broker.pipeline.downlinks import Downlinks
 from broker.pipeline.intake import Intake, Uplink
+from broker.pipeline.quarantine import Quarantine
 from broker.stores.base import Record, TenantStore
 from broker.stores.command import Command
 
@@ -90,5 +91,6 @@ class Services:
     intake: Intake
     claims: Claims
     downlinks: Downlinks
+    quarantine: Quarantine
     uplink_readers: Mapping[str, UplinkReader] = field(default_factory=dict)
     """By network name, as in POST /api/v1/uplinks/{network}."""

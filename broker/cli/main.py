@@ -11,9 +11,10 @@ from broker.cli.commands import command as command_group
 from broker.cli.commands import send
 from broker.cli.demo.command import demo
 from broker.cli.demo.listen import listen
-from broker.cli.devices import device, quarantine, sensor, swap
+from broker.cli.devices import device, sensor
 from broker.cli.quantities import quantities
 from broker.cli.serve import config, serve
+from broker.cli.swaps import candidates, quarantine, swap, swaps, undo
 from broker.cli.tenants import tenant
 
 
@@ -29,6 +30,7 @@ def main() -> None:
     knutpunkt quarantine                 devices that nobody has claimed
     knutpunkt swap ROOM-214-CLIMATE a81758fffe0312ab
                                          put a new device where another was
+    knutpunkt undo ROOM-214-CLIMATE      take that back
     knutpunkt send ROOM-214-CLIMATE reboot
                                          tell a sensor something
 
@@ -36,7 +38,23 @@ def main() -> None:
     """
 
 
-for command in (serve, demo, listen, config, device, sensor, quarantine, swap, send, command_group, quantities, tenant):
+for command in (
+    serve,
+    demo,
+    listen,
+    config,
+    device,
+    sensor,
+    quarantine,
+    candidates,
+    swap,
+    undo,
+    swaps,
+    send,
+    command_group,
+    quantities,
+    tenant,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -96,6 +96,8 @@ class Receipt(Struct, frozen=True):
     reason: str = ""
     command: str = ""
     """What became of a command by the uplink's `downlink`: its status, where that changed."""
+    implausible: tuple[str, ...] = ()
+    """The checks that its values failed, by name; one several times for several values."""
 
 
 class Intake(Protocol):

@@ -151,7 +151,9 @@ NGSI_LD: Final[dict[str, Known]] = {
 
 MANAGEMENT: Final[dict[str, Known]] = {
     "after": Known("Id of the last one on the page before.", {"type": "string", "default": ""}),
+    "at": Known("At this time; without it now.", MOMENT),
     "attribute": Known("Only this attribute.", TEXT, "", "co2"),
+    "datasetId": Known("Of the instance with this datasetId; without it the default one.", URI),
     "device": Known("Only of this device.", TEXT),
     "entity": Known("Only of this entity.", URI),
     "event": Known(
