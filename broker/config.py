@@ -206,6 +206,29 @@ class Tenancy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     most: Annotated[int, _doc("Tenants beside the default one, count.", ge=0)] = 100
 
 
+class Places(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Places: entities that contain others, by relationships."""
+
+    relationships: Annotated[
+        str,
+        _doc(
+            "Relationships that lead from what is contained to what contains it, names or IRIs, comma-separated; where an "
+            "entity has several, the first of these is its place."
+        ),
+    ] = "isSpaceOfBuilding,containedInPlace,refPointOfInterest"
+    types: Annotated[
+        str, _doc("Entity types that are places even when nothing is in them, names or IRIs, comma-separated.")
+    ] = "AdministrativeArea,Place,Site,Building,BuildingSpace,Room,PointOfInterest,Beach,Park,ParkingSpot,SportsField"
+    contained: Annotated[
+        int,
+        _doc("Entities within one place that one request looks at, count; an answer says when there are more.", ge=1),
+    ] = 10_000
+    levels: Annotated[
+        int, _doc("How deep places within places are followed, and how far up, levels.", ge=1, le=100)
+    ] = 20
+    import_rows: Annotated[int, _doc("Places in one import, count.", ge=1)] = 20_000
+
+
 class Log(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Logs, on standard error."""
 
@@ -225,6 +248,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     delivery: Delivery = Delivery()
     actuation: Actuation = Actuation()
     tenants: Tenancy = Tenancy()
+    places: Places = Places()
     quarantine: QuarantineSettings = QuarantineSettings()
     log: Log = Log()
     base_url: Annotated[

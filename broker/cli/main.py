@@ -12,10 +12,12 @@ from broker.cli.commands import send
 from broker.cli.demo.command import demo
 from broker.cli.demo.listen import listen
 from broker.cli.devices import device, sensor
+from broker.cli.places import place
 from broker.cli.quantities import quantities
 from broker.cli.serve import config, serve
 from broker.cli.swaps import candidates, quarantine, swap, swaps, undo
 from broker.cli.tenants import tenant
+from broker.cli.why import why
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -27,10 +29,14 @@ def main() -> None:
     knutpunkt demo                       a small city with sensors, to look at
     knutpunkt serve                      the broker
     knutpunkt device list                which devices there are, when they were last heard
+    knutpunkt place show urn:ngsi-ld:Building:school
+                                         all that is known of a place and what it contains
     knutpunkt quarantine                 devices that nobody has claimed
     knutpunkt swap ROOM-214-CLIMATE a81758fffe0312ab
                                          put a new device where another was
     knutpunkt undo ROOM-214-CLIMATE      take that back
+    knutpunkt why urn:ngsi-ld:Room:214 temperature
+                                         where a value comes from
     knutpunkt send ROOM-214-CLIMATE reboot
                                          tell a sensor something
 
@@ -45,11 +51,13 @@ for command in (
     config,
     device,
     sensor,
+    place,
     quarantine,
     candidates,
     swap,
     undo,
     swaps,
+    why,
     send,
     command_group,
     quantities,

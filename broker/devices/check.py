@@ -11,6 +11,7 @@ from broker.devices.model import DeviceModel, VirtualSensor
 from broker.devices.processing.rules import check_processing
 from broker.errors import BadRequestData
 
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
 
 
@@ -38,8 +39,10 @@ def check_sensor(sensor: VirtualSensor) -> None:
     """Its entity is a URN and its outputs are of known quantities."""
     check_id(sensor.id, "virtual sensor")
     for entity in sorted(sensor.entities):
-        if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`]+", entity) is None:
+        if _URI.fullmatch(entity) is None:
             raise BadRequestData(f"'entity' must be a URI such as urn:ngsi-ld:Room:214, got '{entity[:100]}'.")
+    if sensor.place is not None and _URI.fullmatch(sensor.place) is None:
+        raise BadRequestData(f"'place' must be a URI such as urn:ngsi-ld:Building:7, got '{sensor.place[:100]}'.")
     for output in sensor.outputs:
         _check_quantity(output.quantity, "outputs")
         if output.unit is not None and output.unit not in accepted_units(output.quantity):

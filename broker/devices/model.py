@@ -113,6 +113,8 @@ class VirtualSensor(Struct, frozen=True, rename="camel", forbid_unknown_fields=T
     outputs: tuple[Output, ...]
     derived: tuple[Derived, ...] = ()
     """What is made of the outputs; each may use those before it."""
+    place: str | None = None
+    """URN of the place that its entity is tied to, or of the entity itself; None: not said here."""
     note: str = ""
 
     @property

@@ -24,6 +24,7 @@ _GROUPS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
         "Tell a sensor something, and follow what becomes of it.",
         ("/api/v1/commands", "/api/v1/virtual-sensors/{sensor}/commands"),
     ),
+    ("Places", "Buildings, rooms and any place: import, and all that is known of one.", ("/api/v1/places",)),
     ("Uplinks and history", "What came in, what waits, what was observed.", ("/api/v1/",)),
     ("Tenants", "Who shares this broker.", ("/api/v1/tenants",)),
     ("Operations", "Health, metrics, and this description.", ("/",)),
