@@ -55,6 +55,14 @@ class AlreadyExists(BrokerError):
     status = 409
 
 
+class InUse(BrokerError):
+    """What should go is still referred to; the text says by what."""
+
+    type = KNUTPUNKT_ERRORS + "InUse"
+    title = "In use"
+    status = 409
+
+
 class OperationNotSupported(BrokerError):
     """The operation is not supported."""
 

@@ -34,10 +34,14 @@ async def read_body(request: web.Request, limits: Limits) -> bytes:
     return body
 
 
-async def read_json(request: web.Request, limits: Limits) -> Any:
-    """The JSON value of the body of a management request. Raises InvalidRequest, UnsupportedMediaType, PayloadTooLarge."""
-    if request.content_type != "application/json":
-        raise UnsupportedMediaType(f"The content type must be application/json, got '{request.content_type}'.")
+async def read_json(request: web.Request, limits: Limits, *also: str) -> Any:
+    """The JSON value of the body of a management request; `also`: other content types than application/json that it takes.
+
+    Raises InvalidRequest, UnsupportedMediaType, PayloadTooLarge.
+    """
+    if request.content_type not in ("application/json", *also):
+        kinds = " or ".join(("application/json", *also))
+        raise UnsupportedMediaType(f"The content type must be {kinds}, got '{request.content_type}'.")
     return parse_json(await read_body(request, limits), max_depth=limits.json_depth)
 
 

@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api import health, uplinks
-from broker.api.management import devices, received, sensors, tenants
+from broker.api.management import bindings, devices, models, received, sensors, tenants, virtual_sensors
 from broker.api.ngsild import (
     attributes,
     batch,
@@ -52,7 +52,10 @@ def all_routes(services: Services) -> list[Route]:
         *discovery.routes(services),
         *info.routes(services),
         *uplinks.routes(services),
+        *models.routes(services),
         *devices.routes(services),
+        *virtual_sensors.routes(services),
+        *bindings.routes(services),
         *sensors.routes(services),
         *received.routes(services),
         *tenants.routes(services),

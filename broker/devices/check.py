@@ -6,7 +6,7 @@ import re
 
 from broker.codecs.quantities import accepted_units, quantity_names
 from broker.codecs.registry import codec_names
-from broker.devices.model import DeviceModel, VirtualSensor
+from broker.devices.model import Device, DeviceModel, VirtualSensor
 from broker.errors import BadRequestData
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
@@ -27,6 +27,13 @@ def check_model(model: DeviceModel) -> None:
         raise BadRequestData(f"'codec' must be one of {', '.join(sorted(codec_names()))}; got '{model.codec[:60]}'.")
     for sent in model.quantities:
         _check_quantity(sent.quantity, "quantities")
+
+
+def check_device(device: Device) -> None:
+    """Its id is as networks' messages are read: in lower case."""
+    check_id(device.id, "device")
+    if device.id != device.id.lower():
+        raise BadRequestData(f"A device's id is written in lower case: '{device.id.lower()}'.")
 
 
 def check_sensor(sensor: VirtualSensor) -> None:

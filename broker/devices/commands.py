@@ -9,6 +9,7 @@ import msgspec
 
 from broker.clock import Micros, Stamp, iso
 from broker.devices.entity import device_entity
+from broker.devices.keys import binding_keys, device_keys, sensor_keys
 from broker.devices.model import Binding, Device, DeviceModel, VirtualSensor
 from broker.devices.observe import device_urn
 from broker.devices.registry import as_binding, as_device, as_model, as_sensor, to_body
@@ -32,7 +33,7 @@ class PutVirtualSensor:
         present = view.record("virtual_sensor", self.sensor.id)
         expected = present.version if present is not None else 0
         write = RecordWrite(
-            "virtual_sensor", self.sensor.id, to_body(self.sensor), stamp.version, expected, _sensor_keys(self.sensor)
+            "virtual_sensor", self.sensor.id, to_body(self.sensor), stamp.version, expected, sensor_keys(self.sensor)
         )
         return Effects(present is None, records=[write])
 
@@ -52,7 +53,11 @@ class PutDevice:
         present = view.record("device", self.device.id)
         effects: Effects[bool] = Effects(present is None)
         expected = present.version if present is not None else 0
-        effects.records.append(RecordWrite("device", self.device.id, to_body(self.device), stamp.version, expected))
+        effects.records.append(
+            RecordWrite(
+                "device", self.device.id, to_body(self.device), stamp.version, expected, device_keys(self.device)
+            )
+        )
         open_now = [binding for binding in _bindings_of(view, self.device.id) if binding.valid_to is None]
         _follow(effects, view, stamp, self.device, _model(view, self.device.model), open_now)
         return effects
@@ -118,7 +123,9 @@ class Swap:
             )
         )
         if registered:
-            effects.records.append(RecordWrite("device", device.id, to_body(device), stamp.version, 0))
+            effects.records.append(
+                RecordWrite("device", device.id, to_body(device), stamp.version, 0, device_keys(device))
+            )
         effects.records.append(_binding_write(binding, stamp, 0))
         if closed is not None:
             effects.records.append(_binding_write(closed, stamp, version))
@@ -203,13 +210,8 @@ class Unbind:
         raise ResourceNotFound(f"No device is '{self.virtual_sensor}' before {iso(self.at)}.")
 
 
-def _sensor_keys(sensor: VirtualSensor) -> tuple[str, ...]:
-    return tuple(f"entity:{entity}" for entity in sorted(sensor.entities))
-
-
 def _binding_write(binding: Binding, stamp: Stamp, expected: int) -> RecordWrite:
-    keys = (f"device:{binding.device}", f"sensor:{binding.virtual_sensor}")
-    return RecordWrite("binding", binding.id, to_body(binding), stamp.version, expected, keys)
+    return RecordWrite("binding", binding.id, to_body(binding), stamp.version, expected, binding_keys(binding))
 
 
 def _device_needs(device_id: str, model_id: str | None, seen: Snapshot) -> Needs:

@@ -1,6 +1,6 @@
 """The registry's words as types. They are the bodies of the records of the same kinds (JSON, camelCase).
 
-Keys of records: a binding carries `device:<id>` and `sensor:<id>`; a virtual sensor `entity:<id>`.
+What finds their records is in `broker.devices.keys`.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ class DeviceModel(Struct, frozen=True, rename="camel", forbid_unknown_fields=Tru
     """The fPorts that carry measurements; empty: any but 0."""
     expected_interval_seconds: int | None = None
     quantities: tuple[Quantity, ...] = ()
+    managed_by: str = ""
+    """The owner mark of `knutpunkt apply --owner`: whose files keep it; '' when nobody's do."""
 
 
 class Device(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -49,6 +51,8 @@ class Device(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw
     model: str
     name: str = ""
     note: str = ""
+    managed_by: str = ""
+    """As of a device model."""
 
 
 class DeviceState(Struct, frozen=True, rename="camel", kw_only=True):
@@ -93,6 +97,8 @@ class VirtualSensor(Struct, frozen=True, rename="camel", forbid_unknown_fields=T
     """Expanded name (IRI), used when the entity is not there yet."""
     outputs: tuple[Output, ...]
     note: str = ""
+    managed_by: str = ""
+    """As of a device model."""
 
     @property
     def entities(self) -> set[str]:

@@ -24,11 +24,11 @@ REQUEST: Final[dict[str, dict[str, Any]]] = {
         "schema": {"type": "string"},
     },
     "If-Match": {
-        "description": "Change the entity only if its ETag is one of these; '*' is any (RFC 9110, 13.1.1).",
+        "description": "Change it only if its ETag is one of these; '*' is any (RFC 9110, 13.1.1).",
         "schema": {"type": "string"},
     },
     "If-None-Match": {
-        "description": "Not if the entity's ETag is one of these (RFC 9110, 13.1.2).",
+        "description": "Not if its ETag is one of these (RFC 9110, 13.1.2).",
         "schema": {"type": "string"},
     },
 }
@@ -37,13 +37,16 @@ REQUEST: Final[dict[str, dict[str, Any]]] = {
 ANSWER: Final[dict[str, dict[str, Any]]] = {
     "Location": {"description": "Path of what was created.", "schema": {"type": "string"}},
     "Link": {
-        "description": "The @context that names are in (6.3.6); the 'next' and the 'prev' page (6.3.10).",
+        "description": "The @context that names are in (6.3.6); the 'next' and the 'prev' page (6.3.10; RFC 8288).",
         "schema": {"type": "string"},
     },
     "NGSILD-Results-Count": {
         "description": "How many there are in all, with count=true (6.3.13).",
         "schema": {"type": "integer", "minimum": 0},
     },
-    "ETag": {"description": "The entity as it is now, for If-Match.", "schema": {"type": "string"}},
+    "ETag": {
+        "description": "The version and the representation, for If-Match and If-None-Match.",
+        "schema": {"type": "string"},
+    },
     "Retry-After": {"description": "Seconds after which to try again.", "schema": {"type": "integer"}},
 }

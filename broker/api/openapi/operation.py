@@ -131,9 +131,10 @@ def _headers(route: Route) -> tuple[str, ...]:
 
 def _taken(route: Route) -> tuple[str, ...]:
     """Media types of a body (6.3.4)."""
-    if not route.path.startswith(_NGSI_LD):
-        return (JSON,)
-    return (JSON, LD_JSON, _MERGE_PATCH) if route.method == "PATCH" else (JSON, LD_JSON)
+    if route.takes:
+        return route.takes
+    patch = (_MERGE_PATCH,) if route.method == "PATCH" else ()
+    return (JSON, LD_JSON, *patch) if route.path.startswith(_NGSI_LD) else (JSON, *patch)
 
 
 def _content(schema: str) -> dict[str, Any]:

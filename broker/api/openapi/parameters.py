@@ -121,20 +121,41 @@ NGSI_LD: Final[dict[str, Known]] = {
 
 MANAGEMENT: Final[dict[str, Known]] = {
     "after": Known("Id of the last one on the page before.", {"type": "string", "default": ""}),
+    "at": Known("Only those that hold at this time.", MOMENT),
     "attribute": Known("Only this attribute.", TEXT, "", "co2"),
+    "batteryBelow": Known("Only devices whose battery has less left, percent.", {"type": "number"}, "", 20),
+    "bound": Known("Only devices that are a virtual sensor now, or only those that are none.", {"type": "boolean"}),
     "device": Known("Only of this device.", TEXT),
     "entity": Known("Only of this entity.", URI),
+    "entityType": Known("Only with this entity type: a name, or an IRI.", TEXT, "", "WasteContainer"),
     "event": Known(
         "Kind of the message, as ChirpStack's HTTP integration says it.", {"type": "string", "default": "up"}, "", "up"
     ),
     "limit": Known("Most on one page.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
+    "managedBy": Known("Only what has this owner mark (`knutpunkt apply --owner`).", TEXT, "", "city-in-git"),
+    "model": Known("Only of this device model.", TEXT, "", "elsys-ers-co2"),
+    "network": Known("Only of this kind of network.", {"type": "string", "enum": ["lorawan", "nb-iot"]}),
     "newestFirst": Known("From the newest to the oldest.", FLAG),
+    "search": Known(
+        "Only what has this text in its id, name, note or vendor; upper and lower case are alike.",
+        TEXT,
+        "",
+        "älvskolan",
+    ),
+    "silentFor": Known(
+        "Only devices that have not been heard for so long, or never: seconds, or an ISO 8601 duration.",
+        TEXT,
+        "",
+        "PT2H",
+    ),
     "since": Known("From this time on.", MOMENT),
     "status": Known(
         "Only uplinks that this became of.",
         {"type": "string", "enum": ["applied", "quarantined", "rejected", "discarded"]},
     ),
+    "unbound": Known("Only virtual sensors that no device is now, or only the others.", {"type": "boolean"}),
     "until": Known("Before this time.", MOMENT),
+    "virtualSensor": Known("Only of this virtual sensor.", TEXT, "", "room-214-climate"),
 }
 
 SPECIAL: Final[dict[tuple[str, str], Known]] = {
@@ -156,6 +177,7 @@ ONE_ENTITY: Final = Known("The entity is meant only if it is of these types.", T
 
 PATH: Final[dict[str, Known]] = {
     "attribute": Known("Name of an attribute: a term of the @context, or an IRI.", TEXT, "4.6.2", "temperature"),
+    "binding": Known("Id of a binding.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000003"),
     "context": Known(
         "Id or URL (percent-encoded) of an @context.", TEXT, "6.30.2", "019ab1c2-7d3e-7000-8000-000000000001"
     ),

@@ -16,7 +16,7 @@ _GROUPS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     (
         "Virtual sensors",
         "Identities that last, and which device is which.",
-        ("/api/v1/virtual-sensors", "/api/v1/swaps", "/api/v1/devices/{device}/claim"),
+        ("/api/v1/virtual-sensors", "/api/v1/bindings", "/api/v1/swaps", "/api/v1/devices/{device}/claim"),
     ),
     ("Uplinks and history", "What came in, what waits, what was observed.", ("/api/v1/",)),
     ("Tenants", "Who shares this broker.", ("/api/v1/tenants",)),
