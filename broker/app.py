@@ -45,8 +45,10 @@ from broker.subscriptions.index import SubscriptionIndex
 
 log = structlog.get_logger(__name__)
 
-CATCH_UP_SECONDS = 60.0
-"""How often the quarantine is looked through for devices that are bound."""
+LOOK_SECONDS = 2.0
+"""How often planned swaps are looked for whose moment has come."""
+CATCH_UP_LOOKS = 30
+"""Every so many looks, the quarantine is looked through for devices that are bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         tenants = Tenants(await make(""), make, settings.tenants, clock)
         here = tenants.default
         uplinks = Uplinks(here.store, here.writer, clock, settings.limits)
-        claims = Claims(here.store, here.writer, uplinks, _reader_of_kept(settings.limits), clock)
+        claims = Claims(here.store, here.writer, uplinks, _reader_of_kept(settings.limits), clock, settings.limits)
         upkeep = Upkeep(contexts, ContextShelf(here.store, here.writer))
         yield Parts(settings, clock, store, outbound, contexts, upkeep, tenants, uplinks, claims)
     finally:
@@ -250,12 +252,18 @@ async def _watched(stop: asyncio.Event, name: str, run: Coroutine[Any, Any, None
 
 
 async def _catch_up(parts: Parts, stop: asyncio.Event) -> None:
-    """Replay what was bound and still waits: a claim that ended in the middle, an uplink that crossed another process's."""
+    """Planned swaps take effect; what was bound and still waits is replayed: a claim that ended in the middle, an uplink
+    that crossed another process's.
+    """
+    looks = 0
     while not stop.is_set():
         with contextlib.suppress(BrokerError):
-            await parts.claims.catch_up()
+            await parts.claims.take_effect()
+            if looks % CATCH_UP_LOOKS == 0:
+                await parts.claims.catch_up()
+        looks += 1
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CATCH_UP_SECONDS):
+            async with asyncio.timeout(LOOK_SECONDS):
                 await stop.wait()
 
 

@@ -108,3 +108,9 @@ class Clock:
         value = (milli & (1 << 48) - 1) << 80 | 0x7 << 76 | (chance >> 62) << 64 | 0b10 << 62 | chance & (1 << 62) - 1
         digits = f"{value:032x}"
         return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def id_floor(at: Micros) -> str:
+    """What sorts before every id that `Clock.new_id` made at `at` or later, and behind those made a millisecond before."""
+    digits = f"{max(at // 1000, 0) & (1 << 48) - 1:012x}"
+    return f"{digits[:8]}-{digits[8:]}-"

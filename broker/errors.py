@@ -55,11 +55,11 @@ class AlreadyExists(BrokerError):
     status = 409
 
 
-class InUse(BrokerError):
-    """What should go is still referred to; the text says by what."""
+class Conflict(BrokerError):
+    """The state of things does not allow it; the text says what must be done first."""
 
-    type = KNUTPUNKT_ERRORS + "InUse"
-    title = "In use"
+    type = NGSI_LD_ERRORS + "Conflict"
+    title = "Conflict"
     status = 409
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from broker.devices.model import Binding, Device, DeviceModel, VirtualSensor
+from broker.devices.model import Binding, Device, DeviceModel, SwapRecord, VirtualSensor
 
 
 def model_keys(model: DeviceModel) -> tuple[str, ...]:
@@ -24,6 +24,12 @@ def sensor_keys(sensor: VirtualSensor) -> tuple[str, ...]:
 def binding_keys(binding: Binding) -> tuple[str, ...]:
     """`device:<id>` and `sensor:<id>`."""
     return (f"device:{binding.device}", f"sensor:{binding.virtual_sensor}")
+
+
+def swap_keys(swap: SwapRecord) -> tuple[str, ...]:
+    """`sensor:<id>`, `device:<id>` of both devices, and `planned` until it takes effect."""
+    devices = (f"device:{device}" for device in {swap.device, swap.replaced} if device)
+    return tuple(sorted([f"sensor:{swap.virtual_sensor}", *devices, *(("planned",) if swap.planned else ())]))
 
 
 def _owner(mark: str) -> tuple[str, ...]:

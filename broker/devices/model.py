@@ -1,6 +1,6 @@
 """The registry's words as types. They are the bodies of the records of the same kinds (JSON, camelCase).
 
-What finds their records is in `broker.devices.keys`.
+What finds their records is in `broker.devices.keys`. A revision carries `<kind>:<id>`.
 """
 
 from __future__ import annotations
@@ -105,6 +105,11 @@ class VirtualSensor(Struct, frozen=True, rename="camel", forbid_unknown_fields=T
         """The entities it writes."""
         return {self.entity, *(output.entity for output in self.outputs if output.entity)}
 
+    @property
+    def written(self) -> set[tuple[str, str]]:
+        """What it writes: entity, attribute (IRI)."""
+        return {(output.entity or self.entity, output.attribute) for output in self.outputs}
+
 
 class Binding(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
     """This device was this virtual sensor in [from, to). Never overwritten, only closed."""
@@ -120,3 +125,35 @@ class Binding(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, k
     def covers(self, at: Micros) -> bool:
         """Whether the binding holds at `at`."""
         return self.valid_from <= at and (self.valid_to is None or at < self.valid_to)
+
+    @property
+    def empty(self) -> bool:
+        """Whether it never holds: the swap that opened it was undone."""
+        return self.valid_to is not None and self.valid_to <= self.valid_from
+
+
+class SwapRecord(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """Who put which device where, when and why: one for each swap and each unbinding, kept for ever."""
+
+    id: str
+    kind: Literal["swap", "unbind"]
+    virtual_sensor: str
+    at: Micros
+    """From when on it holds."""
+    recorded_at: Micros
+    """When it was said."""
+    by: str = ""
+    why: str = ""
+    device: str | None = None
+    """That is the virtual sensor from then on; None: none is."""
+    replaced: str | None = None
+    """That was it before."""
+    opened: str | None = None
+    """The binding that begins."""
+    closed: str | None = None
+    """The binding that ends."""
+    planned: bool = False
+    """It lies in the future still."""
+    undone_at: Micros | None = None
+    undone_by: str = ""
+    undone_why: str = ""

@@ -69,7 +69,7 @@ def observe(
                 binding_id=observation.binding.id,
             )
         )
-        if current is not None and _observed_at(current) > at:
+        if current is not None and (_observed_at(current) > at or _same(current, instance)):
             continue
         attrs[name] = [instance, *(one for one in instances if "datasetId" in one)]
         if name not in triggers:
@@ -88,6 +88,18 @@ def observe(
     else:
         after = {**entity, "attrs": attrs, "modifiedAt": stamp.text}
     return EntityChange(first.entity_id, entity, after, triggers), history
+
+
+def _same(one: Instance, other: Instance) -> bool:
+    """Whether two instances tell of one observation: an uplink that is looked at again is no news."""
+    return all(one.get(member) == other.get(member) for member in ("type", "value", "unitCode", "observedAt")) and (
+        _source(one) == _source(other)
+    )
+
+
+def _source(instance: Instance) -> object:
+    source = default_instance(instance.get("attrs", {}).get(OBSERVED_BY, []))
+    return source.get("object") if source is not None else None
 
 
 def _observed_at(instance: Instance) -> int:

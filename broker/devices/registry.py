@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from broker.devices.model import Binding, Device, DeviceModel, DeviceState, VirtualSensor
+from broker.devices.model import Binding, Device, DeviceModel, DeviceState, SwapRecord, VirtualSensor
 from broker.errors import BadRequestData
 from broker.stores.base import Record
 
@@ -49,6 +49,11 @@ def as_sensor(record: Record) -> VirtualSensor:
 def as_binding(record: Record) -> Binding:
     """The binding of a record of kind 'binding'."""
     return _typed(record, Binding)
+
+
+def as_swap(record: Record) -> SwapRecord:
+    """The swap of a record of kind 'swap'."""
+    return msgspec.convert(record.body, SwapRecord)
 
 
 def as_state(record: Record | None) -> DeviceState:

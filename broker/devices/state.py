@@ -25,10 +25,15 @@ def heard(
     location: tuple[float, float] | None = None,
     measurements: Sequence[Measurement] = (),
     problem: str | None = None,
+    again: bool = False,
 ) -> DeviceState:
-    """The state after an uplink of `at`. A late uplink counts, and never sets back what is known since."""
+    """The state after an uplink of `at`. A late uplink counts, and never sets back what is known since.
+
+    `again`: it was heard before, and is only looked at again.
+    """
+    uplinks = state.uplinks if again else state.uplinks + 1
     if state.last_seen is not None and at < state.last_seen:
-        return msgspec.structs.replace(state, uplinks=state.uplinks + 1)
+        return msgspec.structs.replace(state, uplinks=uplinks)
     level, volts = battery_percent, None
     for measurement in measurements:
         if measurement.quantity == "batteryLevel" and isinstance(measurement.value, (int, float)):
@@ -38,7 +43,7 @@ def heard(
     return DeviceState(
         last_seen=at,
         last_uplink=uplink_id,
-        uplinks=state.uplinks + 1,
+        uplinks=uplinks,
         f_cnt=f_cnt if f_cnt is not None else state.f_cnt,
         rssi=rssi if rssi is not None else state.rssi,
         snr=snr if snr is not None else state.snr,

@@ -10,20 +10,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
-from broker.clock import SECOND, Stamp, iso
+from broker.clock import SECOND, Micros, Stamp, iso
 from broker.codecs.base import CodecError, Measurement
 from broker.config import Limits
 from broker.devices.model import Binding, DeviceModel, VirtualSensor
 from broker.devices.observe import observe
 from broker.devices.registry import as_binding, as_device, as_sensor, as_state, to_body
 from broker.devices.resolve import Resolution, Resolved, resolve
+from broker.devices.revisions import revision_key
 from broker.devices.state import heard
+from broker.devices.take_back import written_by
 from broker.pipeline.intake import Outcome, Receipt, Uplink
-from broker.stores.base import Needs, RecordWrite, Snapshot, UplinkRow, UplinkStatus, UplinkUpdate
+from broker.stores.base import Needs, RecordWrite, Snapshot, Superseded, UplinkRow, UplinkStatus, UplinkUpdate
 from broker.stores.command import Effects, View
+
+UNHEARD: Final = "unheard"
+"""In a kept uplink's meta: its device was not registered when it came in."""
 
 _STATUS: dict[Outcome, UplinkStatus] = {
     "applied": "applied",
@@ -51,13 +57,18 @@ class Stale:
 
 @dataclass(frozen=True, slots=True)
 class ApplyUplink:
-    """Apply one decoded uplink. With `replay_of` it is a kept one, out of quarantine. Result: the receipt, or Stale."""
+    """Apply one decoded uplink. Result: the receipt, or Stale."""
 
     uplink: Uplink
     uplink_id: str
     decoded: Decoded
     limits: Limits
-    replay: bool = False
+    was: UplinkStatus | None = None
+    """What became of it the first time, when it is a kept one that is looked at again; None: it is new."""
+    heard: bool = False
+    """Whether its device was known then, so that it counted as heard."""
+    since: Micros | None = None
+    """What was applied and tells of nothing from this time on is left as it is."""
 
     def needs(self, seen: Snapshot) -> Needs:
         """The device and its state, then its bindings' virtual sensors, then their entities."""
@@ -66,7 +77,7 @@ class ApplyUplink:
             records={("device", uplink.device_id), ("device_state", uplink.device_id)},
             found={("binding", f"device:{uplink.device_id}")},
         )
-        if uplink.frame_key is not None and not self.replay:
+        if uplink.frame_key is not None and self.was is None:
             needs.frames = {uplink.frame_key, *uplink.earlier_frame_keys}
         device = seen.records.get(("device", uplink.device_id))
         if device is not None:
@@ -77,12 +88,14 @@ class ApplyUplink:
             sensor = seen.records.get(("virtual_sensor", sensor_id))
             if sensor is not None:
                 needs.entities |= as_sensor(sensor).entities
+            if self.was == "applied":
+                needs.found.add(("revision", revision_key("virtual_sensor", sensor_id)))
         return needs
 
     def apply(self, view: View, stamp: Stamp) -> Effects[Receipt | Stale]:
         """All that the uplink does."""
         uplink = self.uplink
-        if not self.replay and any(
+        if self.was is None and any(
             view.frame_applied(key) for key in (uplink.frame_key, *uplink.earlier_frame_keys) if key is not None
         ):
             return Effects(Receipt(self.uplink_id, "duplicate", "The frame was applied before."))
@@ -91,11 +104,20 @@ class ApplyUplink:
             return self._ended(view, "quarantined", f"Device {uplink.device_id} is not registered.")
         if self._is_stale(view, as_device(device_record).model):
             return Effects(Stale())
+        if self.was == "applied" and not self._concerned():
+            return Effects(Receipt(self.uplink_id, "applied"))
         if uplink.kind != "up" or (uplink.payload is None and uplink.decoded is None and not uplink.values):
             return self._ended(view, "applied", "", at=uplink.observed_at)
         if self.decoded.problem:
+            if self.was == "applied":
+                return Effects(Receipt(self.uplink_id, "applied", f"Left as it was: {self.decoded.problem}"))
             return self._ended(view, "rejected", self.decoded.problem, at=uplink.observed_at)
         return self._observed(view, stamp)
+
+    def _concerned(self) -> bool:
+        """Whether a kept uplink tells of the time that is looked at again."""
+        since = self.since
+        return since is None or any(measurement.observed_at >= since for measurement in self.decoded.measurements)
 
     def _is_stale(self, view: View, model_id: str) -> bool:
         model, record = self.decoded.model, view.record("device_model", model_id)
@@ -109,14 +131,17 @@ class ApplyUplink:
         resolution = resolve(plausible, bindings, sensors)
         at = self.uplink.observed_at
         if plausible and not resolution.resolved and not resolution.unused:
-            reason = f"No virtual sensor is bound to device {self.uplink.device_id} at {iso(at)}."
-            return self._ended(view, "quarantined", reason, at=at, measurements=plausible)
-        try:
-            effects = self._entity_effects(view, resolution, stamp)
-        except CodecError as error:
-            return self._ended(view, "rejected", str(error), at=at)
-        ended = self._ended(view, "applied", _left_out(odd, resolution, self.limits), at=at, measurements=plausible)
-        ended.changes, ended.history = effects.changes, effects.history
+            reason = _unbound(self.uplink.device_id, bindings, plausible[0].observed_at)
+            ended = self._ended(view, "quarantined", reason, at=at, measurements=plausible)
+        else:
+            try:
+                effects = self._entity_effects(view, resolution, stamp)
+            except CodecError as error:
+                return self._ended(view, "rejected", str(error), at=at)
+            ended = self._ended(view, "applied", _left_out(odd, resolution, self.limits), at=at, measurements=plausible)
+            ended.changes, ended.history = effects.changes, effects.history
+        if self.was == "applied":
+            ended.superseded = self._superseded(view, stamp)
         return ended
 
     def _registry(self, view: View) -> tuple[list[Binding], dict[str, VirtualSensor]]:
@@ -146,6 +171,20 @@ class ApplyUplink:
                 effects.changes.append(change)
         return effects
 
+    def _superseded(self, view: View, stamp: Stamp) -> list[Superseded]:
+        """What the uplink brought the first time: what it brings now stands in its place."""
+        times = [measurement.observed_at for measurement in self.decoded.measurements]
+        entities: set[str] = set()
+        for record in view.found("binding", f"device:{self.uplink.device_id}"):
+            sensor_id = as_binding(record).virtual_sensor
+            revisions = view.found("revision", revision_key("virtual_sensor", sensor_id))
+            entities |= {entity for entity, _ in written_by(view.record("virtual_sensor", sensor_id), revisions)}
+        return [
+            Superseded(entity, stamp.version, uplink_id=self.uplink_id, since=min(times), until=max(times) + 1)
+            for entity in sorted(entities)
+            if times
+        ]
+
     def _ended(
         self,
         view: View,
@@ -158,15 +197,16 @@ class ApplyUplink:
         """The uplink's row, its device's state (where the device is known: `at` is given) and the receipt."""
         uplink = self.uplink
         effects: Effects[Receipt | Stale] = Effects(Receipt(self.uplink_id, outcome, reason))
-        if not self.replay:
-            effects.uplinks.append(_row(uplink, self.uplink_id, _STATUS[outcome], reason))
-        elif outcome != "quarantined":
-            effects.uplink_updates.append(UplinkUpdate(self.uplink_id, _STATUS[outcome], reason))
+        if self.was is None:
+            effects.uplinks.append(_row(uplink, self.uplink_id, _STATUS[outcome], reason, heard=at is not None))
+        elif outcome != self.was or outcome == "applied":
+            effects.uplink_updates.append(UplinkUpdate(self.uplink_id, _STATUS[outcome], reason, expected=self.was))
         if at is not None:
             record = view.record("device_state", uplink.device_id)
             radio = uplink.radio
+            before = as_state(record)
             state = heard(
-                as_state(record),
+                before,
                 uplink_id=self.uplink_id,
                 at=at,
                 joined=uplink.kind == "join",
@@ -178,9 +218,11 @@ class ApplyUplink:
                 location=uplink.location,
                 measurements=measurements,
                 problem=reason or None,
+                again=self.heard,
             )
-            version, expected = (record.version + 1, record.version) if record is not None else (1, 0)
-            effects.records.append(RecordWrite("device_state", uplink.device_id, to_body(state), version, expected))
+            if state != before:
+                version, expected = (record.version + 1, record.version) if record is not None else (1, 0)
+                effects.records.append(RecordWrite("device_state", uplink.device_id, to_body(state), version, expected))
         return effects
 
 
@@ -197,6 +239,19 @@ def _by_time(
     return plausible, odd
 
 
+def _unbound(device_id: str, bindings: Sequence[Binding], at: Micros) -> str:
+    """Why the quarantine has it, for people: a device that was something once is told from one that never was."""
+    ended = [
+        binding for binding in bindings if binding.valid_to is not None and not binding.empty and binding.valid_to <= at
+    ]
+    if not ended:
+        return f"No virtual sensor is bound to device {device_id} at {iso(at)}."
+    last = max(ended, key=lambda binding: binding.valid_to or 0)
+    return (
+        f"Device {device_id} was '{last.virtual_sensor}' until {iso(last.valid_to or 0)}; nothing is bound to it since."
+    )
+
+
 def _left_out(odd: Sequence[Measurement], resolution: Resolution, limits: Limits) -> str:
     """What of an applied uplink did not become a value, for people; '' when all that has a place did."""
     said = []
@@ -210,7 +265,7 @@ def _left_out(odd: Sequence[Measurement], resolution: Resolution, limits: Limits
     return " ".join(said)
 
 
-def _row(uplink: Uplink, uplink_id: str, status: UplinkStatus, reason: str) -> UplinkRow:
+def _row(uplink: Uplink, uplink_id: str, status: UplinkStatus, reason: str, *, heard: bool) -> UplinkRow:
     known = {
         "fCnt": uplink.f_cnt,
         "fPort": uplink.f_port,
@@ -220,6 +275,8 @@ def _row(uplink: Uplink, uplink_id: str, status: UplinkStatus, reason: str) -> U
     }
     meta = {**uplink.meta, "kind": uplink.kind, "observedAt": uplink.observed_at}
     meta |= {name: value for name, value in known.items() if value is not None}
+    if not heard:
+        meta[UNHEARD] = True
     return UplinkRow(
         id=uplink_id,
         status=status,

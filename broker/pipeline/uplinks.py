@@ -12,7 +12,7 @@ import structlog
 from prometheus_client import Counter
 
 from broker import metrics
-from broker.clock import Clock
+from broker.clock import Clock, Micros
 from broker.codecs.base import CodecError
 from broker.codecs.registry import decode
 from broker.config import Limits
@@ -20,11 +20,11 @@ from broker.devices.model import DeviceModel
 from broker.devices.registry import as_device, as_model
 from broker.errors import Overloaded
 from broker.logs import TRACE
-from broker.pipeline.apply_uplink import ApplyUplink, Decoded, Stale
+from broker.pipeline.apply_uplink import UNHEARD, ApplyUplink, Decoded, Stale
 from broker.pipeline.intake import Receipt, Uplink
 from broker.pipeline.keep_message import KeepMessage
 from broker.pipeline.writer import Writer
-from broker.stores.base import TenantStore
+from broker.stores.base import TenantStore, UplinkRow
 from broker.stores.cache import RecordCache
 
 log = structlog.get_logger(__name__)
@@ -47,11 +47,11 @@ class Uplinks:
 
     async def submit(self, uplink: Uplink, *, wait: bool) -> Receipt:
         """Apply an uplink durably (see `Intake`)."""
-        return await self._apply(uplink, self._clock.new_id(), wait=wait, replay=False)
+        return await self._apply(uplink, self._clock.new_id(), wait=wait)
 
-    async def replay(self, uplink: Uplink, uplink_id: str) -> Receipt:
-        """Apply an uplink that was kept in the quarantine under `uplink_id`."""
-        return await self._apply(uplink, uplink_id, wait=True, replay=True)
+    async def replay(self, uplink: Uplink, kept: UplinkRow, since: Micros | None = None) -> Receipt:
+        """Apply an uplink again that is kept as `kept`, by the bindings and models of now, if it tells of `since` or later."""
+        return await self._apply(uplink, kept.id, wait=True, kept=kept, since=since)
 
     async def reject(self, *, source: str, raw: bytes, reason: str, meta: dict[str, Any], wait: bool) -> Receipt:
         """Keep a message that could not be understood (see `Intake`)."""
@@ -62,12 +62,22 @@ class Uplinks:
         log.warning("uplink.not_understood", trace=uplink_id, source=source, reason=reason)
         return Receipt(uplink_id, "rejected", reason)
 
-    async def _apply(self, uplink: Uplink, uplink_id: str, *, wait: bool, replay: bool) -> Receipt:
+    async def _apply(
+        self, uplink: Uplink, uplink_id: str, *, wait: bool, kept: UplinkRow | None = None, since: Micros | None = None
+    ) -> Receipt:
         request = TRACE.get()
         TRACE.set(uplink_id)
         for _ in range(DECODE_TRIES):
             decoded = await self._decode(uplink)
-            command = ApplyUplink(uplink, uplink_id, decoded, self._limits, replay)
+            command = ApplyUplink(
+                uplink,
+                uplink_id,
+                decoded,
+                self._limits,
+                was=kept.status if kept is not None else None,
+                heard=kept is not None and UNHEARD not in kept.meta,
+                since=since,
+            )
             receipt = await self._writer.execute(command, wait=wait)
             if not isinstance(receipt, Stale):
                 self._tell(uplink, receipt, decoded, request)

@@ -117,10 +117,10 @@ async def test_what_was_not_changed_keeps_its_version(api: Api) -> None:
 async def test_what_is_in_use_is_not_deleted_and_the_refusal_says_by_what(api: Api) -> None:
     await api.ask("PUT", f"/api/v1/devices/{EUI}", {"model": "ers"}, status=201)
     await api.ask("PUT", "/api/v1/virtual-sensors/room-214", SENSOR, status=201)
-    assert EUI in await api.problem(409, "InUse", "DELETE", "/api/v1/device-models/ers")
+    assert EUI in await api.problem(409, "Conflict", "DELETE", "/api/v1/device-models/ers")
     binding = await bind(api, "room-214", EUI)
-    assert "room-214" in await api.problem(409, "InUse", "DELETE", f"/api/v1/devices/{EUI}")
-    assert EUI in await api.problem(409, "InUse", "DELETE", "/api/v1/virtual-sensors/room-214")
+    assert "room-214" in await api.problem(409, "Conflict", "DELETE", f"/api/v1/devices/{EUI}")
+    assert EUI in await api.problem(409, "Conflict", "DELETE", "/api/v1/virtual-sensors/room-214")
     await api.ask("POST", "/api/v1/virtual-sensors/room-214/unbind", {}, status=200)
     await api.ask("DELETE", f"/api/v1/devices/{EUI}", status=204)
     await api.ask("DELETE", "/api/v1/virtual-sensors/room-214", status=204)

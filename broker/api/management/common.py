@@ -51,6 +51,14 @@ def text(document: dict[str, Any], name: str, *, required: bool = False) -> str 
     return value
 
 
+def flag(document: dict[str, Any], name: str) -> bool:
+    """A member that is true or false; false when it is not there."""
+    value = document.get(name, False)
+    if not isinstance(value, bool):
+        raise BadRequestData(f"'{name}' must be true or false, got {_shown(value)}.")
+    return value
+
+
 def moment(value: Any, name: str) -> Micros | None:
     """A member or parameter that is an ISO 8601 date-time."""
     if value is None:

@@ -6,8 +6,10 @@ from typing import Any
 
 from broker.api.management.common import shown_times
 from broker.clock import iso
+from broker.devices.model import SwapRecord
 from broker.devices.registry import to_body
-from broker.pipeline.claims import Claimed
+from broker.devices.swaps import Swapped
+from broker.pipeline.claims import Claimed, Replayed
 from broker.stores.base import HistoryRow, Record, UplinkRow
 
 BINDING_TIMES = ("validFrom", "validTo")
@@ -18,20 +20,34 @@ def shown_binding(record: Record) -> dict[str, Any]:
     return shown_times(record.body, BINDING_TIMES)
 
 
-def shown_claim(claimed: Claimed) -> dict[str, Any]:
-    """A swap's or claim's result."""
-    swapped = claimed.swapped
+def shown_swap(swap: SwapRecord) -> dict[str, Any]:
+    """The record of a swap, its times as text."""
+    return shown_times(to_body(swap), ("at", "recordedAt", "undoneAt"))
+
+
+def shown_plan(swapped: Swapped) -> dict[str, Any]:
+    """What a swap does."""
+    differences = swapped.differences
+    before, after = differences.interval_seconds
     return {
+        "swap": shown_swap(swapped.record),
         "binding": shown_times(to_body(swapped.binding), BINDING_TIMES),
         "closed": shown_times(to_body(swapped.closed), BINDING_TIMES) if swapped.closed else None,
         "registered": to_body(swapped.registered) if swapped.registered else None,
-        "notServed": list(swapped.not_served),
-        "replayed": {
-            "applied": claimed.replayed.applied,
-            "rejected": claimed.replayed.rejected,
-            "left": claimed.replayed.left,
-        },
+        "notServed": list(differences.not_served),
+        "intervalSeconds": {"before": before, "after": after},
+        "units": [{"quantity": one.quantity, "before": one.before, "after": one.after} for one in differences.units],
     }
+
+
+def shown_claim(claimed: Claimed) -> dict[str, Any]:
+    """A swap's or claim's result."""
+    return {**shown_plan(claimed.swapped), "replayed": shown_replayed(claimed.replayed)}
+
+
+def shown_replayed(replayed: Replayed) -> dict[str, int]:
+    """What became of uplinks that were looked at again."""
+    return {"applied": replayed.applied, "rejected": replayed.rejected, "left": replayed.left}
 
 
 def shown_uplink(row: UplinkRow) -> dict[str, Any]:

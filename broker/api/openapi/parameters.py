@@ -187,6 +187,7 @@ PATH: Final[dict[str, Known]] = {
     "network": Known("Network server that pushes.", TEXT, "", "chirpstack"),
     "sensor": Known("Id of a virtual sensor.", TEXT, "", "room-214-climate"),
     "subscription": Known("Id of a subscription.", URI, "6.11.2", "urn:ngsi-ld:Subscription:tour"),
+    "swap": Known("Id of a swap.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000001"),
     "tenant": Known("Name of a tenant.", TEXT, "", "soralva"),
     "type": Known("Name of an entity type: a term of the @context, or an IRI.", TEXT, "6.26.2", "Room"),
     "uplink": Known("Id of an uplink.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000002"),

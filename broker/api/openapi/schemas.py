@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import msgspec
 
-from broker.devices.model import Binding, Device, DeviceModel, VirtualSensor
+from broker.devices.model import Binding, Device, DeviceModel, SwapRecord, VirtualSensor
 
 Schema = dict[str, Any]
 
 _REF: Final = "#/components/schemas/"
-_REGISTRY: Final = (Device, DeviceModel, VirtualSensor, Binding)
+_REGISTRY: Final = (Device, DeviceModel, VirtualSensor, Binding, SwapRecord)
 
 
 @cache
@@ -44,6 +44,11 @@ def _registry() -> dict[str, Schema]:
     times = {"type": "string", "format": "date-time"}
     binding = made["Binding"]
     binding["properties"] |= {"validFrom": times, "validTo": {"anyOf": [times, {"type": "null"}]}}
+    made["SwapRecord"]["properties"] |= {
+        "at": times,
+        "recordedAt": times,
+        "undoneAt": {"anyOf": [times, {"type": "null"}]},
+    }
     for name in ("Device", "DeviceModel", "VirtualSensor"):
         whole = made[name]
         made[f"New{name}"] = {**whole, "title": f"New{name}", "required": _but_id(whole["required"])}

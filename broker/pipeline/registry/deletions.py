@@ -11,7 +11,7 @@ from broker.devices.observe import device_urn
 from broker.devices.registry import as_binding
 from broker.entities.commands import DeleteEntity
 from broker.entities.records import DeleteRecord
-from broker.errors import InUse
+from broker.errors import Conflict
 from broker.pipeline.registry.edits import take
 from broker.stores.base import Needs, Record, RecordKind, RecordWrite, Snapshot
 from broker.stores.command import Effects, View
@@ -42,9 +42,9 @@ class DeleteModel:
 
 
 def refuse_used(model_id: str, devices: Sequence[Record]) -> None:
-    """Raises InUse when there are devices of the model."""
+    """Raises Conflict when there are devices of the model."""
     if devices:
-        raise InUse(
+        raise Conflict(
             f"The device model '{model_id}' is in use, by the device '{devices[0].id}' among others; "
             "give its devices another model, or delete them first."
         )
@@ -69,7 +69,7 @@ class DeleteDevice:
         effects = DeleteRecord("device", self.id).apply(view, stamp)
         binding = _in_force(view, f"device:{self.id}", stamp)
         if binding is not None:
-            raise InUse(
+            raise Conflict(
                 f"The device '{self.id}' is the virtual sensor '{binding.virtual_sensor}' {_until(binding)}; "
                 "swap another one in, or unbind it, first."
             )
@@ -95,7 +95,7 @@ class DeleteSensor:
         effects = DeleteRecord("virtual_sensor", self.id).apply(view, stamp)
         binding = _in_force(view, f"sensor:{self.id}", stamp)
         if binding is not None:
-            raise InUse(
+            raise Conflict(
                 f"The virtual sensor '{self.id}' is the device '{binding.device}' {_until(binding)}; unbind it first."
             )
         effects.records += [RecordWrite(kind, self.id, None, stamp.version) for kind in OF_SENSOR]
@@ -105,7 +105,7 @@ class DeleteSensor:
 def _in_force(view: View, key: str, stamp: Stamp) -> Binding | None:
     """A binding that holds now or will."""
     bindings = map(as_binding, view.found("binding", key))
-    return next((one for one in bindings if one.valid_to is None or one.valid_to > stamp.now), None)
+    return next((one for one in bindings if not one.empty and (one.valid_to is None or one.valid_to > stamp.now)), None)
 
 
 def _until(binding: Binding) -> str:

@@ -13,11 +13,10 @@ import msgspec
 
 from broker.clock import Stamp
 from broker.devices.check import check_device, check_model, check_sensor
-from broker.devices.commands import PutDevice, PutVirtualSensor
-from broker.devices.keys import model_keys
+from broker.devices.commands import PutDevice, PutDeviceModel, PutVirtualSensor
+from broker.devices.follow import device_needs, follow
 from broker.devices.model import Device, DeviceModel, VirtualSensor
 from broker.devices.registry import as_binding, as_device, as_model, as_sensor, from_user, to_body
-from broker.entities.records import PutRecord
 from broker.errors import AlreadyExists, BadRequestData, ResourceNotFound
 from broker.stores.base import Needs, Record, RecordKind, Snapshot
 from broker.stores.command import Effects, View
@@ -117,7 +116,7 @@ class SaveModel:
         model, saved = MODEL.edited(self.id, MODEL.found(view, self.id), self.edit)
         effects = Effects(saved)
         if saved.outcome != "unchanged":
-            take(effects, PutRecord("device_model", self.id, to_body(model), model_keys(model)).apply(view, stamp))
+            take(effects, PutDeviceModel(model).apply(view, stamp))
         return effects
 
 
@@ -136,7 +135,7 @@ class SaveDevice:
             model = as_device(record).model if record is not None else None
         if model is None:
             return Needs(records={("device", self.id)})
-        return PutDevice(Device(id=self.id, model=model)).needs(seen)
+        return device_needs(self.id, model, seen)
 
     def apply(self, view: View, stamp: Stamp) -> Effects[Saved]:
         """At most a record and an entity."""
@@ -159,8 +158,8 @@ class SaveSensor:
         needs = Needs(records={("virtual_sensor", self.id)}, found={("binding", f"sensor:{self.id}")})
         for record in seen.found.get(("binding", f"sensor:{self.id}"), ()):
             binding = as_binding(record)
-            if binding.valid_to is None:
-                needs.add(followed(binding.device, seen))
+            if not binding.empty:
+                needs.add(device_needs(binding.device, None, seen))
         return needs
 
     def apply(self, view: View, stamp: Stamp) -> Effects[Saved]:
@@ -175,8 +174,8 @@ class SaveSensor:
         if present is not None and present.entity != sensor.entity:
             for record in view.found("binding", f"sensor:{self.id}"):
                 binding = as_binding(record)
-                if binding.valid_to is None:
-                    put(effects, layer, stamp, follow(binding.device, layer, stamp))
+                if binding.covers(stamp.now):
+                    follow(effects, layer, stamp, binding.device)
         return effects
 
 
@@ -190,32 +189,16 @@ class FollowModel:
         """The devices with their models, entities and bindings."""
         needs = Needs()
         for device in self.devices:
-            needs.add(followed(device, seen))
+            needs.add(device_needs(device, None, seen))
         return needs
 
     def apply(self, view: View, stamp: Stamp) -> Effects[int]:
         """Entities alone."""
         effects = Effects(0)
         for device in self.devices:
-            take(effects, follow(device, view, stamp))
+            follow(effects, view, stamp, device)
         effects.result = len(effects.changes)
         return effects
-
-
-def followed(device_id: str, seen: Snapshot) -> Needs:
-    """What `follow` needs."""
-    record = seen.records.get(("device", device_id))
-    return PutDevice(as_device(record)).needs(seen) if record is not None else Needs(records={("device", device_id)})
-
-
-def follow(device_id: str, view: View, stamp: Stamp) -> Effects[bool]:
-    """What brings a device's entity in step with the registry; the device itself is not written."""
-    device = DEVICE.found(view, device_id)
-    if device is None:
-        return Effects(False)
-    effects = PutDevice(device).apply(view, stamp)
-    effects.records.clear()
-    return effects
 
 
 def take(effects: Effects[Any], more: Effects[Any]) -> None:

@@ -11,11 +11,11 @@ import pytest
 from broker.clock import SECOND, Clock, iso
 from broker.config import StoreSettings
 from broker.config import Writer as WriterSettings
-from broker.devices.commands import PutDevice, PutVirtualSensor, Swap, Unbind
+from broker.devices.commands import PutDevice, PutDeviceModel, PutVirtualSensor
 from broker.devices.entity import CONTROLLED_ASSET
 from broker.devices.model import Device, DeviceModel, Output, Quantity, VirtualSensor
-from broker.devices.registry import as_binding, to_body
-from broker.entities.records import PutRecord
+from broker.devices.registry import as_binding
+from broker.devices.swaps import Swap, Unbind
 from broker.errors import AlreadyExists, BadRequestData, ResourceNotFound
 from broker.pipeline.writer import Writer
 from broker.stores.base import TenantStore
@@ -37,7 +37,7 @@ async def registry(tmp_path: Path) -> AsyncIterator[tuple[Writer, TenantStore]]:
         climate = (Quantity(quantity="temperature"), Quantity(quantity="humidity"))
         for model, quantities in (("climate", climate), ("temperature-only", climate[:1])):
             made = DeviceModel(id=model, vendor="V", name=model, codec="elsys", quantities=quantities)
-            await writer.execute(PutRecord("device_model", model, to_body(made)))
+            await writer.execute(PutDeviceModel(made))
         await writer.execute(PutVirtualSensor(room("room")))
         await writer.execute(PutDevice(Device(id="old", model="climate")))
         try:
@@ -82,7 +82,7 @@ async def test_what_another_model_does_not_send_is_said_at_swap_time(registry: t
     writer, _ = registry
     await writer.execute(Swap("room", "old", T0))
     swapped = await writer.execute(Swap("room", "new", T0 + 100, model="temperature-only"))
-    assert swapped.not_served == ("humidity",)
+    assert swapped.differences.not_served == ("humidity",)
 
 
 async def test_a_swap_in_the_future_leaves_the_old_device_until_then(registry: tuple[Writer, TenantStore]) -> None:
