@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api import health, uplinks
-from broker.api.management import bindings, devices, models, received, swaps, tenants, virtual_sensors
+from broker.api.management import bindings, bulk, devices, models, received, swaps, tenants, virtual_sensors
 from broker.api.ngsild import (
     attributes,
     batch,
@@ -56,6 +56,7 @@ def all_routes(services: Services) -> list[Route]:
         *devices.routes(services),
         *virtual_sensors.routes(services),
         *bindings.routes(services),
+        *bulk.routes(services),
         *swaps.routes(services),
         *received.routes(services),
         *tenants.routes(services),

@@ -20,7 +20,13 @@ _CLAUSES: Final = re.compile(r"\s*\(((?:\d+(?:\.\d+)+[, ]*)+)\)\s*$")
 _END: Final = re.compile(r"(?<=[.?]) ")
 _NGSI_LD: Final = "/ngsi-ld/"
 _MERGE_PATCH: Final = "application/merge-patch+json"
-_AS_GEO_JSON: Final = {"EntityShown": "Feature", "EntityShown[]": "FeatureCollection"}
+_AS: Final = {
+    (GEO_JSON, "EntityShown"): "Feature",
+    (GEO_JSON, "EntityShown[]"): "FeatureCollection",
+    ("text/csv", "Exported"): "Table",
+    ("text/csv", "Imported"): "Table",
+}
+"""What a schema is in another media type than JSON."""
 
 _MEANING: Final[dict[int, str]] = {
     200: "Done.",
@@ -61,7 +67,10 @@ def operation(route: Route, settings: Settings) -> dict[str, Any]:
     if parameters:
         made["parameters"] = parameters
     if route.body:
-        made["requestBody"] = {"required": True, "content": {kind: _content(route.body) for kind in _taken(route)}}
+        made["requestBody"] = {
+            "required": True,
+            "content": {kind: _content(_AS.get((kind, route.body), route.body)) for kind in _taken(route)},
+        }
     made["responses"] = _responses(route)
     made["security"] = [] if route.public else [{"token": []}] if settings.http.token else [{}, {"token": []}]
     return made
@@ -155,8 +164,7 @@ def _responses(route: Route) -> dict[str, Any]:
             answer["content"] = {JSON: {"schema": reference("ProblemDetails")}}
         elif schema:
             answer["content"] = {
-                kind: _content(_AS_GEO_JSON.get(schema, schema) if kind == GEO_JSON else schema)
-                for kind in (route.media if status < 207 else (JSON,))
+                kind: _content(_AS.get((kind, schema), schema)) for kind in (route.media if status < 207 else (JSON,))
             }
         headers = _answer_headers(route, status, schema)
         if headers:

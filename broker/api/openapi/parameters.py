@@ -125,12 +125,16 @@ MANAGEMENT: Final[dict[str, Known]] = {
     "attribute": Known("Only this attribute.", TEXT, "", "co2"),
     "batteryBelow": Known("Only devices whose battery has less left, percent.", {"type": "number"}, "", 20),
     "bound": Known("Only devices that are a virtual sensor now, or only those that are none.", {"type": "boolean"}),
+    "by": Known("Who wants it, for the record of swaps.", TEXT, "", "Åsa"),
     "device": Known("Only of this device.", TEXT),
+    "dryRun": Known("Apply nothing, and say what would be.", FLAG),
     "entity": Known("Only of this entity.", URI),
     "entityType": Known("Only with this entity type: a name, or an IRI.", TEXT, "", "WasteContainer"),
     "event": Known(
         "Kind of the message, as ChirpStack's HTTP integration says it.", {"type": "string", "default": "up"}, "", "up"
     ),
+    "excel": Known("As Swedish Excel has CSV: ';' between cells, a decimal comma, a byte order mark.", FLAG),
+    "format": Known("Representation; decides over the header Accept.", {"type": "string", "enum": ["json", "csv"]}),
     "limit": Known("Most on one page.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
     "managedBy": Known("Only what has this owner mark (`knutpunkt apply --owner`).", TEXT, "", "city-in-git"),
     "model": Known("Only of this device model.", TEXT, "", "elsys-ers-co2"),
@@ -153,9 +157,11 @@ MANAGEMENT: Final[dict[str, Known]] = {
         "Only uplinks that this became of.",
         {"type": "string", "enum": ["applied", "quarantined", "rejected", "discarded"]},
     ),
+    "swap": Known("Rows may put another device where one is; otherwise that is a problem.", FLAG),
     "unbound": Known("Only virtual sensors that no device is now, or only the others.", {"type": "boolean"}),
     "until": Known("Before this time.", MOMENT),
     "virtualSensor": Known("Only of this virtual sensor.", TEXT, "", "room-214-climate"),
+    "why": Known("What for, for the record of swaps.", {"type": "string", "default": "import"}, "", "new school"),
 }
 
 SPECIAL: Final[dict[tuple[str, str], Known]] = {
@@ -188,6 +194,12 @@ PATH: Final[dict[str, Known]] = {
     "sensor": Known("Id of a virtual sensor.", TEXT, "", "room-214-climate"),
     "subscription": Known("Id of a subscription.", URI, "6.11.2", "urn:ngsi-ld:Subscription:tour"),
     "swap": Known("Id of a swap.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000001"),
+    "table": Known(
+        "What of the registry; all of it is JSON only.",
+        {"type": "string", "enum": ["models", "virtual-sensors", "devices", "bindings", "registry"]},
+        "",
+        "devices",
+    ),
     "tenant": Known("Name of a tenant.", TEXT, "", "soralva"),
     "type": Known("Name of an entity type: a term of the @context, or an IRI.", TEXT, "6.26.2", "Room"),
     "uplink": Known("Id of an uplink.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000002"),

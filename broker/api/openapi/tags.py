@@ -18,6 +18,11 @@ _GROUPS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
         "Identities that last, and which device is which.",
         ("/api/v1/virtual-sensors", "/api/v1/bindings", "/api/v1/swaps", "/api/v1/devices/{device}/claim"),
     ),
+    (
+        "Import and export",
+        "The registry as tables and lists, out of it and into it.",
+        ("/api/v1/export", "/api/v1/import"),
+    ),
     ("Uplinks and history", "What came in, what waits, what was observed.", ("/api/v1/",)),
     ("Tenants", "Who shares this broker.", ("/api/v1/tenants",)),
     ("Operations", "Health, metrics, and this description.", ("/",)),
