@@ -88,8 +88,9 @@ def routes(services: Services) -> list[Route]:
                 f"row {report.problems[0].row.number}: {report.problems[0].error.detail}"
             )
             return _with_report(error, Report(read.count, dry_run, problems=report.problems))
-        done = Report(read.count, dry_run)
-        await importer.apply(taken, options, done)
+        left = {id(row) for row, did in report.done if did.outcome == "unchanged"}
+        done = Report(read.count, dry_run, [(row, did) for row, did in report.done if did.outcome == "unchanged"])
+        await importer.apply([row for row in taken if id(row) not in left], options, done)
         if done.stopped is not None:
             done.stopped.detail = (
                 f"{len(done.done)} of {read.count} rows were applied, then it stopped: {done.stopped.detail} "

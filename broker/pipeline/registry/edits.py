@@ -201,11 +201,15 @@ class FollowModel:
         return effects
 
 
+_WANTED: Final = tuple(member.name for member in fields(Effects) if member.name != "result")
+
+
 def take(effects: Effects[Any], more: Effects[Any]) -> None:
     """All that `more` wants done, but its result, is `effects`' too."""
-    for member in fields(Effects):
-        if member.name != "result":
-            getattr(effects, member.name).extend(getattr(more, member.name))
+    for name in _WANTED:
+        wanted = getattr(more, name)
+        if wanted:
+            getattr(effects, name).extend(wanted)
 
 
 def put(effects: Effects[Any], layer: View, stamp: Stamp, more: Effects[Any]) -> None:

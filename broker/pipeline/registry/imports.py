@@ -25,7 +25,7 @@ from broker.stores.command import Alone, Effects, View
 
 PART: Final = 100
 """Rows in one command, count."""
-TRIED_AT_ONCE: Final = 250
+TRIED_AT_ONCE: Final = 100
 """Rows whose needs are read at once in a dry run, count."""
 
 
