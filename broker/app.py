@@ -35,6 +35,7 @@ from broker.outbound import Fetched, Outbound
 from broker.pipeline.claims import Claims
 from broker.pipeline.expiry import Expiry
 from broker.pipeline.intake import Uplink
+from broker.pipeline.quarantine import Quarantine
 from broker.pipeline.tenants import Tenant, Tenants
 from broker.pipeline.uplinks import Uplinks
 from broker.pipeline.writer import Writer
@@ -64,6 +65,7 @@ class Parts:
     tenants: Tenants
     uplinks: Uplinks
     claims: Claims
+    quarantine: Quarantine
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,8 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
     clock = Clock()
     async with _built(settings, clock) as parts, asyncio.TaskGroup() as inner:
         inner.create_task(_watched(stop, "tenants", parts.tenants.run()))
-        inner.create_task(_watched(stop, "quarantine", _catch_up(parts, stop)))
+        inner.create_task(_watched(stop, "claims", _catch_up(parts, stop)))
+        inner.create_task(_watched(stop, "quarantine", parts.quarantine.run(stop)))
         inner.create_task(_watched(stop, "contexts", parts.upkeep.run()))
         try:
             async with _http(parts) as (host, port), asyncio.TaskGroup() as intakes:
@@ -142,8 +145,9 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         here = tenants.default
         uplinks = Uplinks(here.store, here.writer, clock, settings.limits)
         claims = Claims(here.store, here.writer, uplinks, _reader_of_kept(settings.limits), clock, settings.limits)
+        quarantine = Quarantine(here.store, here.writer, clock, settings.quarantine.keep_days)
         upkeep = Upkeep(contexts, ContextShelf(here.store, here.writer))
-        yield Parts(settings, clock, store, outbound, contexts, upkeep, tenants, uplinks, claims)
+        yield Parts(settings, clock, store, outbound, contexts, upkeep, tenants, uplinks, claims, quarantine)
     finally:
         await outbound.close()
         await store.close()
@@ -188,6 +192,7 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
         ready=lambda: _ready(parts),
         intake=parts.uplinks,
         claims=parts.claims,
+        quarantine=parts.quarantine,
         uplink_readers=HTTP_READERS,
     )
     runner = make_runner(build_app(services), services)

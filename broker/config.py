@@ -98,6 +98,12 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     query_linked: Annotated[
         int, _doc("Entities that a condition of q on linked entities may lead to, count.", ge=1, le=10_000)
     ] = 1000
+    temporal_entities: Annotated[
+        int, _doc("Entities that a query of temporal evolutions may look at, count.", ge=1)
+    ] = 10_000
+    temporal_instances: Annotated[
+        int, _doc("Instances of one attribute in an answer; where there are more, it is in part (206), count.", ge=1)
+    ] = 1000
     query_results: Annotated[int, _doc("Largest `limit` of a query, entities.", ge=1)] = 1000
     pattern_characters: Annotated[int, _doc("Length of a regular expression, characters.", ge=1)] = 512
     geometry_vertices: Annotated[int, _doc("Vertices of a geometry in a query or an entity, count.", ge=4)] = 10_000
@@ -156,6 +162,14 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = 10.0
 
 
+class QuarantineSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Uplinks that nobody has claimed."""
+
+    keep_days: Annotated[
+        int, _doc("How long an uplink waits in quarantine before it is discarded, days; 0 for ever.", ge=0)
+    ] = 365
+
+
 class Tenancy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Tenants (ETSI GS CIM 009, 5.5.10): data of several owners, apart from each other."""
 
@@ -188,6 +202,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     writer: Writer = Writer()
     delivery: Delivery = Delivery()
     tenants: Tenancy = Tenancy()
+    quarantine: QuarantineSettings = QuarantineSettings()
     log: Log = Log()
     base_url: Annotated[
         str,

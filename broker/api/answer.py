@@ -22,14 +22,18 @@ def answer(
     *,
     url: str | None = None,
     altered: bool = False,
+    partial: str | None = None,
 ) -> web.Response:
     """200 with `body`, an object or a list of them, as `media_type`; its names are compacted by `context`.
 
     `url` names the context in a Link header where it takes more than one to say it (`broker.api.context.shared_url`).
     A long list is streamed. `altered`: the body was made to conform to the version of NGSI-LD that is preferred; 203.
+    `partial`: it is a part, whose Content-Range this is; 206.
     """
-    status = 203 if altered else 200
+    status = 206 if partial is not None else 203 if altered else 200
     headers = {"Content-Type": media_type}
+    if partial is not None:
+        headers["Content-Range"] = partial
     if media_type != GEO_JSON:
         version = preferred_version(request)
         if version is not None:

@@ -18,27 +18,30 @@ from broker.query.builder import names_of
 
 PARAMETERS: Final = frozenset({"attrs", "datasetId", "format", "geometryProperty", "lang", "omit", "options", "pick"})
 
-_REPRESENTATIONS: Final[dict[str, Representation]] = {
+Formats = Mapping[str, Representation]
+"""The values of `format`, and what each asks for."""
+
+FORMATS: Final[Formats] = {
     "normalized": "normalized",
     "concise": "concise",
     "simplified": "simplified",
     "keyValues": "simplified",
 }
-OPTIONS: Final = frozenset({*_REPRESENTATIONS, "sysAttrs"})
+OPTIONS: Final = frozenset({*FORMATS, "sysAttrs"})
 JOIN: Final = frozenset({"containedBy", "join", "joinLevel"})
 
 Shows = Callable[[Entity], Shown]
 _PLAIN: Final = Form()
 
 
-def read_form(given: Mapping[str, str], names: Names, limits: Limits) -> Form:
-    """The form that the parameters ask for. Raises BadRequestData, InvalidRequest.
+def read_form(given: Mapping[str, str], names: Names, limits: Limits, formats: Formats = FORMATS) -> Form:
+    """The form that the parameters ask for, one of `formats`. Raises BadRequestData, InvalidRequest.
 
     `options` is the deprecated way to say the format; where both speak, `format` decides (6.3.7).
     """
     if PARAMETERS.isdisjoint(given):
         return _PLAIN
-    keywords = options(given, OPTIONS)
+    keywords = options(given, frozenset({*formats, "sysAttrs"}))
     attributes = names_of(given.get("attrs"), "attrs", limits)
     for name in attributes:
         if name in MEMBERS:
@@ -49,7 +52,7 @@ def read_form(given: Mapping[str, str], names: Names, limits: Limits) -> Form:
     if pick is not None and omit is not None and (both := pick.names & omit.plain):
         raise BadRequestData(f"'pick' and 'omit' must not name the same, got {', '.join(sorted(both))} in both.")
     return Form(
-        representation=_representation(given.get("format"), keywords),
+        representation=_representation(given.get("format"), keywords, formats),
         sys_attrs="sysAttrs" in keywords,
         pick=pick.names if pick is not None else None,
         omit=omit.plain if omit is not None else frozenset(),
@@ -69,14 +72,12 @@ def geometry_property(given: Mapping[str, str], names: Names, *, geojson: bool) 
     return names.expand(name)
 
 
-def _representation(format_: str | None, keywords: frozenset[str]) -> Representation:
+def _representation(format_: str | None, keywords: frozenset[str], formats: Formats) -> Representation:
     if format_ is not None:
-        if format_ not in _REPRESENTATIONS:
-            raise InvalidRequest(
-                f"The parameter 'format' must be one of {', '.join(_REPRESENTATIONS)}, got '{format_[:100]}'."
-            )
-        return _REPRESENTATIONS[format_]
-    asked = {_REPRESENTATIONS[keyword] for keyword in keywords if keyword in _REPRESENTATIONS}
+        if format_ not in formats:
+            raise InvalidRequest(f"The parameter 'format' must be one of {', '.join(formats)}, got '{format_[:100]}'.")
+        return formats[format_]
+    asked = {formats[keyword] for keyword in keywords if keyword in formats}
     if len(asked) > 1:
         raise InvalidRequest("The parameter 'options' asks for more than one representation; one is possible.")
     return asked.pop() if asked else "normalized"

@@ -9,7 +9,17 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api import health, uplinks
-from broker.api.management import bindings, bulk, devices, models, received, swaps, tenants, virtual_sensors
+from broker.api.management import (
+    bindings,
+    bulk,
+    devices,
+    models,
+    quarantine,
+    received,
+    swaps,
+    tenants,
+    virtual_sensors,
+)
 from broker.api.ngsild import (
     attributes,
     batch,
@@ -21,6 +31,7 @@ from broker.api.ngsild import (
     purge,
     query,
     subscriptions,
+    temporal,
 )
 from broker.api.openapi import docs
 from broker.api.route import Route
@@ -47,6 +58,7 @@ def all_routes(services: Services) -> list[Route]:
         *purge.routes(services),
         *attributes.routes(services),
         *batch.routes(services),
+        *temporal.routes(services),
         *subscriptions.routes(services),
         *contexts.routes(services),
         *discovery.routes(services),
@@ -58,6 +70,7 @@ def all_routes(services: Services) -> list[Route]:
         *bindings.routes(services),
         *bulk.routes(services),
         *swaps.routes(services),
+        *quarantine.routes(services),
         *received.routes(services),
         *tenants.routes(services),
         *health.routes(services),

@@ -1,4 +1,4 @@
-"""`knutpunkt device|sensor|quarantine|swap`: what operations staff do."""
+"""`knutpunkt device|sensor`: the physical things, and the identities that last."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from broker.cli.remote import Remote, quoted, speaks_to_broker
+from broker.cli.swaps import said_by, tell_swap
 from broker.cli.tables import as_json, table, when
 
 PAGE = 1000
@@ -97,32 +98,30 @@ def show_device(url: str, token: str, device_id: str, as_text: bool) -> None:
 @click.option("--model", help="Device model; by default that of the device it replaces.")
 @click.option("--name", default="", help="A name for the device.")
 @click.option("--at", help="From when (ISO 8601); by default from when it was first heard.")
+@said_by
 @speaks_to_broker
 def claim_device(
-    url: str, token: str, device_id: str, virtual_sensor: str, model: str | None, name: str, at: str | None
+    url: str,
+    token: str,
+    device_id: str,
+    virtual_sensor: str,
+    model: str | None,
+    name: str,
+    at: str | None,
+    by: str,
+    why: str,
 ) -> None:
     """Say what an unknown DEVICE in quarantine is: VIRTUAL_SENSOR. What it has sent so far is replayed."""
-    asked = {"virtualSensor": virtual_sensor, "model": model, "deviceName": name or None, "at": at}
+    asked = {
+        "virtualSensor": virtual_sensor,
+        "model": model,
+        "deviceName": name or None,
+        "at": at,
+        "by": by,
+        "why": why,
+    }
     document = {member: value for member, value in asked.items() if value is not None}
-    _tell(Remote(url, token).post(f"/api/v1/devices/{quoted(device_id.lower())}/claim", document))
-
-
-@click.command()
-@click.argument("virtual_sensor", metavar="VIRTUAL_SENSOR")
-@click.argument("new_device", metavar="NEW_DEVICE")
-@click.option("--at", help="From when (ISO 8601, also past or future); by default now.")
-@click.option("--model", help="Device model of NEW_DEVICE, if it is not registered; by default that of the old one.")
-@speaks_to_broker
-def swap(url: str, token: str, virtual_sensor: str, new_device: str, at: str | None, model: str | None) -> None:
-    """Put NEW_DEVICE (its DevEUI, IMEI, …) where the device of VIRTUAL_SENSOR was. Apps notice nothing but values.
-
-    \b
-    knutpunkt swap room-214-climate A81758FFFE0312AB
-    knutpunkt swap room-214-climate A81758FFFE0312AB --at 2026-03-01T13:30:00Z
-    """
-    document = {"virtualSensor": virtual_sensor, "device": new_device.lower()}
-    document |= {member: value for member, value in (("at", at), ("model", model)) if value is not None}
-    _tell(Remote(url, token).post("/api/v1/swaps", document))
+    tell_swap(Remote(url, token).post(f"/api/v1/devices/{quoted(device_id.lower())}/claim", document))
 
 
 @click.group()
@@ -162,40 +161,7 @@ def show_sensor(url: str, token: str, virtual_sensor: str) -> None:
     as_json(Remote(url, token).get(f"/api/v1/virtual-sensors/{quoted(virtual_sensor)}"))
 
 
-@click.command()
-@json_option
-@speaks_to_broker
-def quarantine(url: str, token: str, as_text: bool) -> None:
-    """Devices whose uplinks wait for someone to say what they are (`knutpunkt device claim`)."""
-    groups = Remote(url, token).get("/api/v1/quarantine")
-    if as_text:
-        as_json(groups)
-        return
-    table(
-        ("DEVICE", "UPLINKS", "FIRST", "LAST", "REASON"),
-        [(one["device"], one["count"], when(one["first"]), when(one["last"]), one["reason"]) for one in groups],
-        "The quarantine is empty.",
-    )
-
-
 def _battery(state: dict[str, Any]) -> str | None:
     if state.get("batteryPercent") is not None:
         return f"{state['batteryPercent']:.0f} %"
     return f"{state['batteryVolts']:.2f} V" if state.get("batteryVolts") is not None else None
-
-
-def _tell(done: dict[str, Any]) -> None:
-    binding, closed = done["binding"], done["closed"]
-    click.echo(f"{binding['virtualSensor']} is device {binding['device']} from {when(binding['validFrom'])}.")
-    if closed:
-        click.echo(f"It was device {closed['device']} since {when(closed['validFrom'])}.")
-    if done["registered"]:
-        click.echo(f"Device {done['registered']['id']} was registered with the model {done['registered']['model']}.")
-    if done["notServed"]:
-        click.echo(f"Not served any more by this model: {', '.join(done['notServed'])}.")
-    replayed = done["replayed"]
-    if any(replayed.values()):
-        click.echo(
-            f"Uplinks out of quarantine: {replayed['applied']} applied, {replayed['rejected']} rejected, "
-            f"{replayed['left']} from before that stay."
-        )

@@ -9,9 +9,10 @@ import click
 from broker import __version__
 from broker.cli.demo.command import demo
 from broker.cli.demo.listen import listen
-from broker.cli.devices import device, quarantine, sensor, swap
+from broker.cli.devices import device, sensor
 from broker.cli.quantities import quantities
 from broker.cli.serve import config, serve
+from broker.cli.swaps import candidates, quarantine, swap, swaps, undo
 from broker.cli.tenants import tenant
 
 
@@ -27,12 +28,27 @@ def main() -> None:
     knutpunkt quarantine                 devices that nobody has claimed
     knutpunkt swap ROOM-214-CLIMATE a81758fffe0312ab
                                          put a new device where another was
+    knutpunkt undo ROOM-214-CLIMATE      take that back
 
     All but `serve`, `demo` and `listen` speak to a running broker: --url and --token, or KNUTPUNKT_URL and KNUTPUNKT_TOKEN.
     """
 
 
-for command in (serve, demo, listen, config, device, sensor, quarantine, swap, quantities, tenant):
+for command in (
+    serve,
+    demo,
+    listen,
+    config,
+    device,
+    sensor,
+    quarantine,
+    candidates,
+    swap,
+    undo,
+    swaps,
+    quantities,
+    tenant,
+):
     main.add_command(command)
 
 if __name__ == "__main__":

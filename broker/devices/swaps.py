@@ -6,7 +6,8 @@
     TakeEffect  the moment of a planned swap has come: the devices' entities follow
 
 Bindings alone decide what an observation was: these commands change bindings, take back what does not hold any more, and
-owe it to look again at the uplinks since (`broker.devices.take_back`).
+owe it to look again at the uplinks since (`broker.devices.take_back`). Also when they are dated now or ahead: a device's
+clock may run ahead of ours.
 """
 
 from __future__ import annotations
@@ -149,10 +150,9 @@ class Swap(Alone):
         effects.records += [_binding_write(binding, stamp, 0), _swap_write(record, stamp, 0)]
         if closed is not None:
             effects.records.append(_binding_write(closed, stamp, version))
-        if self.at < stamp.now:
-            if open_now is not None:
-                _take_back(effects, view, stamp, open_now, self.at)
-            reattribution(effects, view, stamp, device.id, self.at)
+        if open_now is not None:
+            _take_back(effects, view, stamp, open_now, self.at)
+        reattribution(effects, view, stamp, device.id, self.at)
         changed = [one for one in (closed, binding) if one is not None]
         for device_id in {one.device for one in changed}:
             follow(effects, view, stamp, device_id, device=device if device_id == device.id else None, bindings=changed)
@@ -244,8 +244,7 @@ class Unbind(Alone):
         )
         effects = Effects(Unbound(made, closed))
         effects.records += [_binding_write(closed, stamp, record.version), _swap_write(made, stamp, 0)]
-        if self.at < stamp.now:
-            _take_back(effects, view, stamp, open_now, self.at)
+        _take_back(effects, view, stamp, open_now, self.at)
         follow(effects, view, stamp, closed.device, bindings=[closed])
         return effects
 
@@ -297,15 +296,13 @@ class Undo(Alone):
             never = replace(opened[0], valid_to=opened[0].valid_from)
             changed.append(never)
             effects.records.append(_binding_write(never, stamp, opened[1]))
-            if swap.at < stamp.now:
-                _take_back(effects, view, stamp, opened[0], swap.at)
+            _take_back(effects, view, stamp, opened[0], swap.at)
         if closed is not None:
             again = replace(closed[0], valid_to=None)
             changed.append(again)
             effects.records.append(_binding_write(again, stamp, closed[1]))
             effects.result = Undone(undone, again)
-            if swap.at < stamp.now:
-                reattribution(effects, view, stamp, again.device, swap.at)
+            reattribution(effects, view, stamp, again.device, swap.at)
         for device_id in {one.device for one in changed}:
             follow(effects, view, stamp, device_id, bindings=changed)
         return effects

@@ -18,6 +18,7 @@ from broker.ngsild.expired import has_expired
 from broker.ngsild.fragment import Fragment
 from broker.ngsild.merge import Outcome
 from broker.ngsild.model import Entity, Instance, Iri
+from broker.ngsild.names import SCOPE
 from broker.stores.base import HistoryRow, Needs, Snapshot
 from broker.stores.command import Effects, View
 
@@ -41,6 +42,7 @@ def effects_of(before: Entity | None, outcome: Outcome, stamp: Stamp, result: Re
     effects.history = [
         history_row(outcome.entity["id"], name, dataset, instance, stamp) for name, dataset, instance in outcome.touched
     ]
+    effects.history += _scope_rows(outcome.entity["id"], before, outcome.entity, stamp)
     return effects
 
 
@@ -56,6 +58,19 @@ def history_row(entity_id: str, name: Iri, dataset_id: str, instance: Instance |
         version=stamp.version,
         instance=instance,
     )
+
+
+def _scope_rows(entity_id: str, before: Entity | None, after: Entity | None, stamp: Stamp) -> list[HistoryRow]:
+    """A scope that changed, for the history: there it is a Property, observed when it was modified (4.5.6)."""
+    scope = after.get("scope") if after is not None else None
+    if scope == (before.get("scope") if before is not None else None):
+        return []
+    instance: Instance | None = None
+    if scope is not None:
+        at = stamp.text
+        value = scope[0] if len(scope) == 1 else scope
+        instance = {"type": "Property", "value": value, "observedAt": at, "createdAt": at, "modifiedAt": at}
+    return [history_row(entity_id, SCOPE, "", instance, stamp)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,5 +184,6 @@ class DeleteEntity:
             for name, instances in before["attrs"].items()
             for instance in instances
         ]
+        history += _scope_rows(self.entity_id, before, None, stamp)
         change = EntityChange(self.entity_id, before, None, dict.fromkeys(before["attrs"], "attributeDeleted"))
         return Effects(None, changes=[change], history=history)

@@ -32,11 +32,12 @@ _MEMBERS: Final[dict[str, Version]] = {
 }
 """Members of attribute instances, and the versions that brought them."""
 
-_MANY: Final[Version] = (1, 3)
+MANY: Final[Version] = (1, 3)
 """Brought several types of an entity, and several instances of an attribute."""
 
-_SCOPE: Final[Version] = (1, 4)
-_EXPIRY: Final[Version] = (1, 9)
+SCOPES: Final[Version] = (1, 4)
+EXPIRY: Final[Version] = (1, 9)
+"""Brought scopes, and entities that expire."""
 
 
 def conform(entity: Entity, version: Version, names: Names) -> Entity:
@@ -44,11 +45,11 @@ def conform(entity: Entity, version: Version, names: Names) -> Entity:
     if version >= NATIVE:
         return entity
     older: Entity = {**entity, "attrs": _attributes(entity["attrs"], version, names)}
-    if version < _MANY:
+    if version < MANY:
         older["type"] = entity["type"][:1]
-    if version < _SCOPE:
+    if version < SCOPES:
         older.pop("scope", None)
-    if version < _EXPIRY:
+    if version < EXPIRY:
         older.pop("expiresAt", None)
     return older
 
@@ -56,13 +57,14 @@ def conform(entity: Entity, version: Version, names: Names) -> Entity:
 def _attributes(attributes: dict[Iri, list[Instance]], version: Version, names: Names) -> dict[Iri, list[Instance]]:
     older = {}
     for name, instances in attributes.items():
-        if version < _MANY:
+        if version < MANY:
             instances = [default_instance(instances) or instances[0]]
-        older[name] = [_instance(instance, version, names) for instance in instances]
+        older[name] = [conform_instance(instance, version, names) for instance in instances]
     return older
 
 
-def _instance(instance: Instance, version: Version, names: Names) -> Instance:
+def conform_instance(instance: Instance, version: Version, names: Names) -> Instance:
+    """One attribute instance, as `conform` does it."""
     older: dict[str, Any] = {
         member: value for member, value in instance.items() if version >= _MEMBERS.get(member, version)
     }

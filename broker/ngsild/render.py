@@ -77,6 +77,16 @@ def render_instance(instance: Instance, names: Names, form: Form = NORMALIZED) -
     return _RENDERERS[form.representation](instance, names, form)
 
 
+def render_object(instance: Instance, names: Names, form: Form = NORMALIZED) -> dict[str, Any]:
+    """One attribute instance, normalized or concise, as an object whatever its value."""
+    made: dict[str, Any] = (
+        _reified(instance, _concise(instance, names, form))
+        if form.representation == "concise"
+        else _normalized(instance, names, form)
+    )
+    return made
+
+
 def _head(entity: Entity, names: Names, form: Form, *, with_id: bool) -> dict[str, Any]:
     types = entity["type"]
     shown: dict[str, Any] = {}

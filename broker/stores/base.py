@@ -52,6 +52,7 @@ UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset(
         "alarm",
         "sensor_health",
         "device_command",
+        "evolution",
     }
 )
 """Kinds without an epoch: written with every uplink or delivery, or just to count; never cached by epoch."""
@@ -429,6 +430,10 @@ class TenantStore(Protocol):
         """History rows of an entity with since <= observed_at < until, in order of (observed_at, version). `superseded`:
         with those that do not hold any more.
         """
+        ...
+
+    async def history_attributes(self, entity_id: str) -> list[Iri]:
+        """The attributes that an entity has a history of, in order."""
         ...
 
     async def uplink(self, uplink_id: str) -> UplinkRow | None:

@@ -113,3 +113,8 @@ async def test_the_newest_row_that_would_be_left(filled: TenantStore) -> None:
     await filled.commit(ChangeSet(superseded=[Superseded(ROOM, 9, since=MOMENT + 30, until=MOMENT + 31)]))
     snapshot = await filled.load(Needs(latest={of_binding, nobody}))
     assert snapshot.latest == {of_binding: ROWS[1], nobody: ROWS[1]}
+
+
+async def test_the_attributes_that_there_is_a_history_of(filled: TenantStore) -> None:
+    assert await filled.history_attributes(ROOM) == sorted({row.attribute for row in ROWS})
+    assert await filled.history_attributes("urn:e:nowhere") == []

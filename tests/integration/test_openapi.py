@@ -226,6 +226,11 @@ STEPS = (
     ("POST", "/ngsi-ld/v1/entityOperations/upsert", 204),
     ("POST", "/ngsi-ld/v1/entityOperations/update", 204),
     ("POST", "/ngsi-ld/v1/entityOperations/merge", 204),
+    ("POST", "/ngsi-ld/v1/temporal/entities", 204),
+    ("GET", "/ngsi-ld/v1/temporal/entities/{entity}", 200),
+    ("GET", "/ngsi-ld/v1/temporal/entities/{entity}?format=temporalValues", 200),
+    ("GET", "/ngsi-ld/v1/temporal/entities?type=Room&timerel=after&timeAt=2026-11-01T00:00:00Z&count=true", 200),
+    ("GET", "/ngsi-ld/v1/temporal/entities?type=Room", 400),
     ("GET", "/ngsi-ld/v1/types", 200),
     ("GET", "/ngsi-ld/v1/types?details=true", 200),
     ("GET", "/ngsi-ld/v1/types/{type}", 200),
@@ -319,8 +324,9 @@ async def test_every_media_type_that_is_described_is_answered(tmp_path: Path) ->
             if len(content) < 2 or "{context}" in path:
                 continue
             wide = path.endswith("/entities")
+            interval = "&timerel=after&timeAt=2026-01-01T00:00:00Z" if wide and "/temporal/" in path else ""
             for kind, described in content.items():
-                where = concrete(path) + ("?type=Room" if wide else "")
+                where = concrete(path) + ("?type=Room" + interval if wide else "")
                 status, answer, headers = await ask(api, method, where, _example(operation), accept=kind)
                 assert (status, headers["Content-Type"]) == (200, kind), f"{method} {path}"
                 assert list(validator(document, described["schema"]).iter_errors(answer)) == [], (

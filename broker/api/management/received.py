@@ -1,4 +1,4 @@
-"""/api/v1/quarantine, /api/v1/uplinks and /api/v1/history: what came in, what waits, what was observed by whom."""
+"""/api/v1/uplinks and /api/v1/history: what came in, what was observed by whom."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from broker.api.management.shapes import shown_history, shown_uplink
 from broker.api.parameters import parameters
 from broker.api.route import Route
 from broker.api.services import Services
-from broker.clock import iso
 from broker.errors import BadRequestData, ResourceNotFound
 from broker.ngsild.render import render_instance
 from broker.stores.base import UplinkStatus
@@ -22,25 +21,8 @@ HISTORY = frozenset(("entity", "attribute", "since", "until", "limit", "newestFi
 
 
 def routes(services: Services) -> list[Route]:
-    """Quarantine, raw uplinks, history rows."""
+    """Raw uplinks, history rows."""
     store = services.tenants.default.store
-
-    async def quarantine(request: web.Request) -> web.Response:
-        """List the quarantine. What waits, by device and reason."""
-        parameters(request, frozenset())
-        groups = await store.quarantine()
-        return answer(
-            [
-                {
-                    "device": group.device_id,
-                    "count": group.count,
-                    "first": iso(group.first),
-                    "last": iso(group.last),
-                    "reason": group.reason,
-                }
-                for group in groups
-            ]
-        )
 
     async def uplinks(request: web.Request) -> web.Response:
         """List uplinks. As they came in, and what became of each."""
@@ -90,7 +72,6 @@ def routes(services: Services) -> list[Route]:
         )
 
     return [
-        Route("GET", "/api/v1/quarantine", quarantine, answers={200: "QuarantineGroup[]"}),
         Route("GET", "/api/v1/uplinks", uplinks, parameters=UPLINKS, answers={200: "Uplink[]"}),
         Route("GET", "/api/v1/uplinks/{uplink}", uplink, answers={200: "Uplink"}),
         Route("GET", "/api/v1/history", history, parameters=HISTORY, answers={200: "HistoryRow[]"}),

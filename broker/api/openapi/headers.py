@@ -44,6 +44,13 @@ ANSWER: Final[dict[str, dict[str, Any]]] = {
         "description": "How many there are in all, with count=true (6.3.13).",
         "schema": {"type": "integer", "minimum": 0},
     },
+    "Content-Range": {
+        "description": (
+            "The interval that the answer is of, and lastN or '*' (6.3.10): date-time 2026-11-21T06:00:00Z-"
+            "2026-11-21T07:00:00Z/*. To have more, ask again from its end on."
+        ),
+        "schema": {"type": "string"},
+    },
     "ETag": {
         "description": "The version and the representation, for If-Match and If-None-Match.",
         "schema": {"type": "string"},

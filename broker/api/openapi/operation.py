@@ -34,6 +34,7 @@ _MEANING: Final[dict[int, str]] = {
     202: "Kept, not applied: it waits in quarantine.",
     203: "Found, and altered to conform to the version that Prefer names.",
     204: "Done.",
+    206: "In part: there are more instances than one answer holds; Content-Range says the interval.",
     207: "Done in part: which, and what not, and why.",
     304: "As If-None-Match has it already.",
     400: "The request is not valid; the detail says what, where, and what would be right.",
@@ -205,6 +206,8 @@ def _answer_headers(route: Route, status: int, schema: str) -> list[str]:
         names.append("Link")
     if status == 200 and "count" in route.parameters:
         names.append("NGSILD-Results-Count")
+    if status == 206:
+        names.append("Content-Range")
     if status in (200, 304) and 304 in route.answers:
         names.append("ETag")
     if status == 503:

@@ -28,6 +28,12 @@ class Known:
 
 
 NGSI_LD: Final[dict[str, Known]] = {
+    "aggrMethods": Known(
+        "Methods of aggregation, with aggregatedValues alone, which is not supported yet.", TEXT, "4.5.19"
+    ),
+    "aggrPeriodDuration": Known(
+        "Period of aggregation, with aggregatedValues alone, which is not supported yet.", TEXT, "4.5.19"
+    ),
     "after": Known("Where the page begins, as the 'next' link of the page before says it.", TEXT),
     "attrs": Known(
         "Attributes, comma-separated: entities that have one of them, and of these no others. Not with 'pick' or 'omit'.",
@@ -46,6 +52,7 @@ NGSI_LD: Final[dict[str, Known]] = {
     "deleteAll": Known("Delete all instances of the attribute, whatever their datasetId.", FLAG, "6.7.3.2"),
     "details": Known("Answer with details, not just names.", FLAG, "6.25.3.1, 6.27.3.1, 6.29.3.2, 6.30.3.1"),
     "drop": Known("Delete only these attributes, comma-separated, not the entities. Not with 'keep'.", TEXT, "6.4.3.3"),
+    "endTimeAt": Known("End of the interval of timerel=between, not in it.", MOMENT, "4.11", "2026-11-21T07:00:00Z"),
     "entityMap": Known("Ask for an entity map. Checked; with one broker there is nothing to map.", FLAG, "6.4.3.2"),
     "entityMapLifetime": Known("How long an entity map is to live. Of no effect with one broker.", TEXT, "6.4.3.2"),
     "expandValues": Known("Attributes whose values in 'q' are names in the @context, comma-separated.", TEXT, "4.9"),
@@ -86,6 +93,12 @@ NGSI_LD: Final[dict[str, Known]] = {
         "6.29.3.2",
     ),
     "lang": Known("Languages in order of preference: language properties become texts.", TEXT, "4.15", "sv,en;q=0.8"),
+    "lastN": Known(
+        "Only the newest so many instances of each attribute, newest first.",
+        {"type": "integer", "minimum": 1},
+        "5.7.3, 5.7.4",
+        10,
+    ),
     "limit": Known("Most on one page.", {"type": "integer", "minimum": 0, "default": 20}, "5.5.9, 6.3.10"),
     "local": Known("Only what this broker has itself.", FLAG, "5.5.13"),
     "observedAt": Known(
@@ -113,6 +126,23 @@ NGSI_LD: Final[dict[str, Known]] = {
     "scopeQ": Known("Condition on scopes.", TEXT, "4.19", "/Soralva/School/#"),
     "splitEntities": Known(
         "Whether entities may be split between brokers. Checked; with one broker none is.", FLAG, "6.4.3.2"
+    ),
+    "timeAt": Known(
+        "End of the interval of timerel=before, not in it; beginning of that of after and between, in it.",
+        MOMENT,
+        "4.11",
+        "2026-11-21T06:00:00Z",
+    ),
+    "timeproperty": Known(
+        "The time of an instance that is compared. Instances that have none are not meant.",
+        {"type": "string", "enum": ["observedAt", "createdAt", "modifiedAt", "deletedAt"], "default": "observedAt"},
+        "4.8, 4.11",
+    ),
+    "timerel": Known(
+        "Which instances are meant: those before or after timeAt, or between timeAt and endTimeAt.",
+        {"type": "string", "enum": ["before", "after", "between"]},
+        "4.11",
+        "after",
     ),
     "type": Known(
         "Types of entities: names with ',' or '|' for or, ';' for and, parentheses; '*' is any.", TEXT, "4.17", "Room"
@@ -164,6 +194,13 @@ MANAGEMENT: Final[dict[str, Known]] = {
     "why": Known("What for, for the record of swaps.", {"type": "string", "default": "import"}, "", "new school"),
 }
 
+_EVOLUTION_FORMAT: Final = Known(
+    "Representation; decides over 'options'. temporalValues is simplified: pairs of value and time.",
+    {"type": "string", "enum": ["normalized", "concise", "simplified", "temporalValues"]},
+    "4.5.7, 4.5.9",
+)
+_NOT_OF_EVOLUTIONS: Final = Known("Not supported yet for temporal evolutions: refused with 422.", TEXT)
+
 SPECIAL: Final[dict[tuple[str, str], Known]] = {
     ("attributes_delete", "datasetId"): Known("The instance to delete; without it the default one.", TEXT, "6.7.3.2"),
     ("provision_merge", "format"): Known(
@@ -174,6 +211,26 @@ SPECIAL: Final[dict[tuple[str, str], Known]] = {
     ("provision_merge", "lang"): Known(
         "Language of texts in the body that are language properties.", TEXT, "6.5.3.4", "sv"
     ),
+    **{("temporal_query", name): _NOT_OF_EVOLUTIONS for name in ("csf", "georel", "q", "scopeQ")},
+    ("temporal_query", "format"): _EVOLUTION_FORMAT,
+    ("temporal_query", "orderBy"): Known(
+        "By id alone, and with local=true: id, id;asc or id;desc.", TEXT, "4.23", "id"
+    ),
+    ("temporal_query", "timeAt"): Known(
+        "End of the interval of timerel=before, not in it; beginning of that of after and between, in it.",
+        MOMENT,
+        "4.11",
+        "2026-11-21T06:00:00Z",
+        required=True,
+    ),
+    ("temporal_query", "timerel"): Known(
+        "Which instances are meant: those before or after timeAt, or between timeAt and endTimeAt.",
+        {"type": "string", "enum": ["before", "after", "between"]},
+        "4.11",
+        "after",
+        required=True,
+    ),
+    ("temporal_retrieve", "format"): _EVOLUTION_FORMAT,
     ("received_history", "entity"): Known("The entity whose history is asked for.", URI, required=True),
 }
 """By operation and name."""
@@ -214,6 +271,7 @@ OPTIONS: Final[dict[str, str]] = {
     "replace": "entities that are there are replaced (the default)",
     "simplified": "say it with 'format' instead",
     "sysAttrs": "with createdAt and modifiedAt",
+    "temporalValues": "say it with 'format' instead",
     "update": "of entities that are there, only the attributes given are replaced",
 }
 """Keywords of the parameter `options`."""

@@ -271,6 +271,11 @@ class MongoTenant:
             found = self.database["history"].find(where).sort([("observed", way), ("version", way)]).limit(limit)
             return [history_from(row) async for row in found]
 
+    async def history_attributes(self, entity_id: str) -> list[Iri]:
+        """See TenantStore."""
+        with translated():
+            return sorted(await self.database["history"].distinct("attribute", {"entity": entity_id}))
+
     # --- uplinks ---
 
     async def uplink(self, uplink_id: str) -> UplinkRow | None:

@@ -141,6 +141,15 @@ def _row(entity_id: str, row: tuple[Any, ...]) -> HistoryRow:
     )
 
 
+def read_attributes(connection: sqlite3.Connection, entity_id: str) -> list[Iri]:
+    """The attributes that an entity has a history of, in order."""
+    entity = number_of(connection, entity_id)
+    if entity is None:
+        return []
+    texts = "SELECT text FROM name WHERE n = ?"
+    return sorted(connection.execute(texts, (name,)).fetchone()[0] for name in _attributes(connection, entity))
+
+
 def _attributes(connection: sqlite3.Connection, entity: int) -> list[int]:
     """The attributes that an entity has a history of, each found by one step in the index."""
     return [

@@ -208,6 +208,10 @@ class SqliteTenant:
             )
         )
 
+    async def history_attributes(self, entity_id: str) -> list[Iri]:
+        """The attributes that an entity has a history of, in order."""
+        return await self._read(lambda connection: history.read_attributes(connection, entity_id))
+
     async def uplink(self, uplink_id: str) -> UplinkRow | None:
         """One raw uplink."""
         return await self._read(lambda connection: uplinks.read_uplink(connection, uplink_id))

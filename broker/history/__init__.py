@@ -1,0 +1,1 @@
+"""Reading the temporal evolutions of entities from their history."""
