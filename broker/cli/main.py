@@ -7,9 +7,12 @@ import sys
 import click
 
 from broker import __version__
+from broker.cli.apply import apply
+from broker.cli.bulk import export, import_
 from broker.cli.demo.command import demo
 from broker.cli.demo.listen import listen
 from broker.cli.devices import device, sensor
+from broker.cli.edit import model
 from broker.cli.quantities import quantities
 from broker.cli.serve import config, serve
 from broker.cli.swaps import candidates, quarantine, swap, swaps, undo
@@ -30,6 +33,9 @@ def main() -> None:
                                          put a new device where another was
     knutpunkt undo ROOM-214-CLIMATE      take that back
 
+    knutpunkt import devices FILE.csv    a spreadsheet of devices and what they are
+    knutpunkt apply -f FILE.yaml         the registry as files say it; shows the difference first
+
     All but `serve`, `demo` and `listen` speak to a running broker: --url and --token, or KNUTPUNKT_URL and KNUTPUNKT_TOKEN.
     """
 
@@ -47,6 +53,10 @@ for command in (
     undo,
     swaps,
     quantities,
+    model,
+    import_,
+    export,
+    apply,
     tenant,
 ):
     main.add_command(command)

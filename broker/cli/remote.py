@@ -11,9 +11,22 @@ from typing import Any, TypeVar
 
 import click
 
+JSON = "application/json"
 TIMEOUT_SECONDS = 60.0
+LONG_SECONDS = 600.0
+"""For imports and exports."""
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+
+class Refused(click.ClickException):
+    """An answer of 400 or more."""
+
+    def __init__(self, message: str, status: int, document: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.status = status
+        self.document = document
+        """The ProblemDetail; empty where the answer was none."""
 
 
 class Remote:
@@ -38,35 +51,57 @@ class Remote:
         """PUT; the answer's JSON."""
         return self._ask("PUT", path, document)
 
+    def patch(self, path: str, document: dict[str, Any]) -> Any:
+        """PATCH, a merge patch; the answer's JSON."""
+        return self._ask("PATCH", path, document)
+
+    def delete(self, path: str) -> None:
+        """DELETE."""
+        self._ask("DELETE", path, None)
+
+    def send(self, path: str, body: bytes, media_type: str, **query: str) -> Any:
+        """POST of bytes that take long to work through; the answer's JSON. Raises Refused."""
+        text = f"?{urllib.parse.urlencode(query)}" if query else ""
+        content = self._open("POST", path + text, body, media_type, LONG_SECONDS)
+        return json.loads(content) if content else None
+
+    def download(self, path: str, **query: str) -> bytes:
+        """GET; the answer as it is."""
+        text = f"?{urllib.parse.urlencode(query)}" if query else ""
+        return self._open("GET", path + text, None, JSON, LONG_SECONDS)
+
     def _ask(self, method: str, path: str, document: dict[str, Any] | None) -> Any:
+        body = json.dumps(document).encode() if document is not None else None
+        content = self._open(method, path, body, JSON, TIMEOUT_SECONDS)
+        return json.loads(content) if content else None
+
+    def _open(self, method: str, path: str, body: bytes | None, media_type: str, seconds: float) -> bytes:
         request = urllib.request.Request(  # noqa: S310  (the scheme was checked)
-            self._url + path,
-            data=json.dumps(document).encode() if document is not None else None,
-            method=method,
-            headers={"Content-Type": "application/json", "Accept": "application/json"},
+            self._url + path, data=body, method=method, headers={"Content-Type": media_type, "Accept": JSON}
         )
         if self._token:
             request.add_header("Authorization", f"Bearer {self._token}")
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310
-                content = response.read()
+            with urllib.request.urlopen(request, timeout=seconds) as response:  # noqa: S310
+                content: bytes = response.read()
         except urllib.error.HTTPError as error:
-            raise click.ClickException(_problem(error)) from None
+            raise _refused(error) from None
         except OSError as error:
             reason = getattr(error, "reason", error)
             raise click.ClickException(f"No broker answers at {self._url}: {reason}. Is it running?") from None
-        return json.loads(content) if content else None
+        return content
 
 
-def _problem(error: urllib.error.HTTPError) -> str:
+def _refused(error: urllib.error.HTTPError) -> Refused:
     """What a ProblemDetail says, or the status."""
     try:
-        detail = json.loads(error.read())["detail"]
+        document = json.loads(error.read())
+        detail = str(document["detail"])
     except (ValueError, KeyError, TypeError):
-        return f"The broker answered {error.code} {error.reason}."
+        return Refused(f"The broker answered {error.code} {error.reason}.", error.code, {})
     if error.code == 401:
-        return f"{detail} Set KNUTPUNKT_TOKEN or --token."
-    return str(detail)
+        detail = f"{detail} Set KNUTPUNKT_TOKEN or --token."
+    return Refused(detail, error.code, document)
 
 
 def speaks_to_broker(command: CommandT) -> CommandT:
