@@ -17,7 +17,8 @@ import msgspec
 from msgspec import inspect
 
 from broker.devices.defaults import default_attribute
-from broker.devices.model import Binding, Device, DeviceModel, VirtualSensor
+from broker.devices.model import Binding, Device, DeviceModel, Output, VirtualSensor
+from broker.devices.registry import to_body
 from broker.errors import BadRequestData
 from broker.pipeline.registry.rows import RowKind
 
@@ -84,11 +85,11 @@ def from_cell(name: str, cell: Cell, text: str) -> Any:
     """The value that a cell stands for; None for an empty one. Raises BadRequestData that names the member."""
     if cell == "required text":
         return _not_mangled(name, text)
-    if not text.strip():
-        return [] if cell == "required json" else None
     if cell == "text":
-        return _not_mangled(name, text)
+        return _not_mangled(name, text) if text else None
     text = text.strip()
+    if not text:
+        return [] if cell == "required json" else None
     if cell in ("integer", "number"):
         return _number(name, cell, text)
     if cell == "boolean":
@@ -160,14 +161,15 @@ def _as_words(outputs: list[dict[str, Any]]) -> str:
     """Words where they say all there is to say."""
     words: list[str] = []
     for output in outputs:
-        said = {name: value for name, value in output.items() if value not in (None, "", [], {})}
-        quantity, attribute, channel = said.get("quantity"), said.get("attribute"), said.get("channel")
-        word = f"{quantity}{f'@{channel}' if channel else ''}={attribute}"
+        quantity, attribute, channel = output["quantity"], output["attribute"], output["channel"]
+        word = f"{quantity}@{channel}={attribute}" if channel else f"{quantity}={attribute}"
         found = _WORD.fullmatch(word)
+        plain = to_body(Output(quantity=quantity, attribute=attribute, channel=channel))
         if (
-            said.keys() - {"quantity", "attribute", "channel"}
-            or found is None
-            or found.groups() != (quantity, channel, attribute)
+            found is None
+            or found.groups("") != (quantity, channel, attribute)
+            or output != plain
+            or word.split() != [word]
         ):
             return json.dumps(outputs, ensure_ascii=False)
         words.append(word)
