@@ -139,7 +139,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
                 tenant=name,
             )
             writer = Writer(tenant, clock, settings.writer, SubscriptionIndex(), delivery.wake, tenant=name)
-            return Tenant(name, tenant, writer, delivery, Expiry(tenant, writer, clock))
+            return Tenant(name, tenant, writer, delivery, Expiry(tenant, writer, clock, settings.delivery.told_days))
 
         tenants = Tenants(await make(""), make, settings.tenants, clock)
         here = tenants.default

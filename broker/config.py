@@ -150,6 +150,9 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     give_up_hours: Annotated[
         float, _doc("How long a notification is retried before it goes to the dead letters, hours.", gt=0)
     ] = 24.0
+    told_days: Annotated[
+        int, _doc("How long it is remembered who was told of a change, for its lineage, days.", ge=0)
+    ] = 7
     host_connections: Annotated[int, _doc("Connections to one host at once, count.", ge=1)] = 32
     private_networks: Annotated[
         bool,

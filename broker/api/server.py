@@ -13,6 +13,7 @@ from broker.api.management import (
     bindings,
     bulk,
     devices,
+    lineage,
     models,
     quarantine,
     received,
@@ -72,6 +73,7 @@ def all_routes(services: Services) -> list[Route]:
         *swaps.routes(services),
         *quarantine.routes(services),
         *received.routes(services),
+        *lineage.routes(services),
         *tenants.routes(services),
         *health.routes(services),
     ]

@@ -18,7 +18,7 @@ import click
 
 from broker.cli.difference import Change, lines
 from broker.cli.files import Document, Unreadable, read_files
-from broker.cli.kinds import KINDS, MEMBERS, PATHS, TENANT
+from broker.cli.kinds import KINDS, MEMBERS, PATHS, TENANT, bare
 from broker.cli.remote import Refused, Remote, quoted, speaks_to_broker
 from broker.cli.swaps import said_by
 
@@ -173,7 +173,7 @@ def _difference(
     if kind != "Binding" and change["outcome"] == "created":
         yield Change("+", kind, thing, after=content)
     elif kind != "Binding" and members:
-        yield Change("~", kind, thing, present[kind].get(thing, {}), content, members)
+        yield Change("~", kind, thing, bare(kind, present[kind].get(thing, {})), bare(kind, content), members)
     if kind == "Device" and "virtualSensor" in change["what"]:
         yield Change("~" if sensor in present["VirtualSensor"] else "+", "VirtualSensor", str(sensor))
     if "binding" in change["what"]:

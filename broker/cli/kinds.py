@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
+from broker.devices.model import Device, DeviceModel, VirtualSensor
+
 MEMBERS: Final = {
     "DeviceModel": "models",
     "VirtualSensor": "virtualSensors",
@@ -16,8 +20,11 @@ TENANT: Final = "Tenant"
 KINDS: Final = (*MEMBERS, TENANT)
 PATHS: Final = {"DeviceModel": "device-models", "VirtualSensor": "virtual-sensors", "Device": "devices"}
 """Kind -> its collection, of those that can be deleted."""
-_BARE: Final = frozenset({"note", "managedBy", "channel", "unit", "source", "model", "entity"})
-"""Members that need not be said where they are empty."""
+_STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
+    "DeviceModel": DeviceModel,
+    "VirtualSensor": VirtualSensor,
+    "Device": Device,
+}
 _TABLES: Final = {"virtual-sensors": "virtualSensors"}
 
 
@@ -31,16 +38,38 @@ def documents_of(registry: Mapping[str, Sequence[Any]], tenants: Sequence[Any]) 
                 if kind == "Binding":
                     if thing["validTo"] is not None:
                         continue
-                    thing = {name: value for name, value in thing.items() if name != "id"}
-                yield {"kind": kind, **_said(thing)}
+                    thing = {name: value for name, value in thing.items() if value and name != "id"}
+                yield {"kind": kind, **bare(kind, thing)}
     for tenant in tenants:
         yield {"kind": TENANT, "id": tenant["id"]}
 
 
-def _said(thing: Any) -> Any:
-    """Without members that are empty anyway."""
-    if isinstance(thing, dict):
+def bare(kind: str, thing: Mapping[str, Any]) -> dict[str, Any]:
+    """The thing without what is as it is by default; what is no member of its kind stays as it is."""
+    struct = _STRUCTS.get(kind)
+    if struct is None:
+        return dict(thing)
+    own = {field.encode_name for field in msgspec.structs.fields(struct)}
+    try:
+        made = _said(msgspec.convert({name: value for name, value in thing.items() if name in own}, struct))
+    except msgspec.ValidationError:
+        return dict(thing)
+    return {**made, **{name: value for name, value in thing.items() if name not in own}}
+
+
+def _said(value: Any) -> Any:
+    if isinstance(value, msgspec.Struct):
         return {
-            name: _said(value) for name, value in thing.items() if value is not None and (value or name not in _BARE)
+            field.encode_name: _said(getattr(value, field.name))
+            for field in msgspec.structs.fields(value)
+            if field.required or getattr(value, field.name) != _default(field)
         }
-    return [_said(each) for each in thing] if isinstance(thing, list) else thing
+    if isinstance(value, tuple | list):
+        return [_said(each) for each in value]
+    return msgspec.to_builtins(value)
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    if field.default is not msgspec.NODEFAULT:
+        return field.default
+    return field.default_factory() if field.default_factory is not msgspec.NODEFAULT else msgspec.NODEFAULT

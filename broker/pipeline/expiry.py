@@ -1,4 +1,4 @@
-"""Looks for what has expired in one tenant, and has it removed."""
+"""Looks for what has expired in one tenant, and has it removed; forgets who was told of changes long ago."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from broker.clock import Clock
+from broker.clock import SECOND, Clock, Micros
 from broker.entities.expiry import RemoveExpired
 from broker.errors import BrokerError
 from broker.stores.base import TenantStore
@@ -22,6 +22,10 @@ AT_ONCE: Final = 200
 """Entities that one command looks after, count: others' commands are applied in between."""
 
 
+DAY: Final[Micros] = 24 * 3600 * SECOND
+FORGET_EVERY: Final[Micros] = 3600 * SECOND
+
+
 class Executor(Protocol):
     """The writer."""
 
@@ -33,7 +37,10 @@ class Executor(Protocol):
 class Expiry:
     """One tenant's. `run` until `stop`."""
 
-    def __init__(self, store: TenantStore, writer: Executor, clock: Clock) -> None:
+    def __init__(self, store: TenantStore, writer: Executor, clock: Clock, told_days: int) -> None:
+        """`told_days`: how long it is remembered who was told of a change."""
+        self._told_days = told_days
+        self._forget_at: Micros = 0
         self._store = store
         self._writer = writer
         self._clock = clock
@@ -48,6 +55,7 @@ class Expiry:
         while not self._stopped.is_set():
             try:
                 await self._sweep()
+                await self._forget()
             except BrokerError as error:
                 log.warning("expiry.put_off", reason=error.detail)
             try:
@@ -55,6 +63,12 @@ class Expiry:
                     await self._stopped.wait()
             except TimeoutError:
                 continue
+
+    async def _forget(self) -> None:
+        now = self._clock.now()
+        if now >= self._forget_at:
+            await self._store.forget_told(now - self._told_days * DAY)
+            self._forget_at = now + FORGET_EVERY
 
     async def _sweep(self) -> None:
         while not self._stopped.is_set():

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from broker.clock import Micros
-from broker.ngsild.model import Entity, Instance, Iri
+from broker.ngsild.model import IMPLAUSIBLE, Entity, Instance, Iri
 from broker.query.ast import EntityQuery
 
 RecordKind = Literal[
@@ -93,7 +93,7 @@ class Record(Struct, frozen=True):
 
 class Latest(Struct, frozen=True):
     """Asks for the newest history row of an attribute's default instance that would be left, if those that a binding
-    brought since a time did not hold.
+    brought since a time did not hold. Values that failed a check are passed over.
     """
 
     entity_id: str
@@ -199,6 +199,11 @@ class HistoryRow(Struct, frozen=True):
     """The version of the change since which the row does not hold any more. Not written with the row."""
 
 
+def plausible(row: HistoryRow) -> bool:
+    """Whether the row's value failed no check of plausibility."""
+    return row.instance is None or IMPLAUSIBLE not in row.instance.get("attrs", {})
+
+
 class Superseded(Struct, frozen=True):
     """History rows of an entity that do not hold any more: kept, and passed over by readers.
 
@@ -223,6 +228,14 @@ class OutboxRow(Struct, frozen=True):
     created_at: Micros
     body: bytes
     """JSON that `broker.subscriptions` made and reads."""
+
+
+class Told(Struct, frozen=True):
+    """A notification that was delivered."""
+
+    subscription_id: str
+    owed_at: Micros
+    delivered_at: Micros
 
 
 class RecordWrite(Struct, frozen=True):
@@ -277,6 +290,8 @@ class ChangeSet:
     uplink_updates: list[UplinkUpdate] = field(default_factory=list)
     delivered: list[str] = field(default_factory=list)
     """Ids of outbox rows that are settled and go."""
+    delivered_at: Micros | None = None
+    """When; it is remembered who was told what for as long as `forget_told` lets it."""
     given_up: list[tuple[str, str]] = field(default_factory=list)
     """(outbox row id, reason): moved to the dead letters, where they can be replayed from."""
     revived: list[str] = field(default_factory=list)
@@ -466,6 +481,14 @@ class TenantStore(Protocol):
 
     async def dead_letters(self, subscription_id: str, *, limit: int = 1000) -> list[tuple[OutboxRow, str]]:
         """What was given up on for a subscription, in order, with the reason."""
+        ...
+
+    async def told(self, entity_id: str, version: int) -> list[Told]:
+        """Who was told of a change of an entity, in the order of delivery, as far as it is remembered."""
+        ...
+
+    async def forget_told(self, before: Micros) -> int:
+        """Forget who was told before a time: how many notifications."""
         ...
 
     async def lease(self, name: str, owner: str, seconds: float) -> bool:

@@ -21,7 +21,7 @@ from broker.errors import BrokerError, StoreUnavailable
 from broker.jsonio import dumps
 from broker.jsonld.context import Context
 from broker.outbound import HostResting, Outbound, OutboundError
-from broker.stores.base import OutboxRow, TenantStore
+from broker.stores.base import ChangeSet, OutboxRow, TenantStore
 from broker.subscriptions.model import UNLIMITED
 from broker.subscriptions.notify import Owed, coalesce, read_owed, render_notification
 from broker.subscriptions.settle import Settler
@@ -320,7 +320,7 @@ class Lane:
             if not rows:
                 break
             dropped += len(rows)
-            self._means.settler.delivered(self.subscription_id, [row.id for row in rows])
+            await self._means.store.commit(ChangeSet(delivered=[row.id for row in rows]))
         _DROPPED.inc(dropped)
         if dropped:
             log.info("notification.dropped", subscription=self.subscription_id, rows=dropped)

@@ -87,6 +87,7 @@ class Settler:
             version = self._clock.stamp().version
             changes = ChangeSet(
                 delivered=delivered,
+                delivered_at=self._clock.now(),
                 given_up=given_up,
                 records=[
                     RecordWrite("delivery_state", name, state.body() if state is not None else None, version)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from broker.stores.base import ChangeSet, TenantStore
-from tests.support.stores import outbox_row
+from broker.stores.base import ChangeSet, TenantStore, Told
+from tests.support.stores import MOMENT, outbox_row
 
 ONE, TWO = "urn:sub:1", "urn:sub:2"
 
@@ -33,3 +33,25 @@ async def test_what_is_given_up_on_is_kept_with_the_reason_and_can_be_revived(te
     await tenant.commit(ChangeSet(revived=[outbox_row(2, ONE).id]))
     assert await tenant.outbox(ONE) == [outbox_row(2, ONE), outbox_row(3, ONE)]
     assert await tenant.dead_letters(ONE) == [(outbox_row(1, ONE), "410")]
+
+
+async def test_who_was_told_of_a_change_is_remembered_until_it_is_forgotten(tenant: TenantStore) -> None:
+    first, second, other = outbox_row(1, ONE), outbox_row(1, TWO), outbox_row(2, ONE)
+    assert first.entity_id == second.entity_id == other.entity_id
+    await tenant.commit(ChangeSet(outbox=[first, second, other]))
+    await tenant.commit(ChangeSet(delivered=[second.id], delivered_at=MOMENT + 5))
+    await tenant.commit(ChangeSet(delivered=[first.id, other.id], delivered_at=MOMENT + 9))
+    await tenant.commit(ChangeSet(delivered=[first.id], delivered_at=MOMENT + 11))
+    told = [Told(TWO, second.created_at, MOMENT + 5), Told(ONE, first.created_at, MOMENT + 9)]
+    assert await tenant.told(first.entity_id, 1) == told
+    assert await tenant.told(first.entity_id, 2) == [Told(ONE, other.created_at, MOMENT + 9)]
+    assert await tenant.told("urn:e:nobody", 1) == []
+    assert await tenant.forget_told(MOMENT + 9) == 1
+    assert await tenant.told(first.entity_id, 1) == told[1:]
+
+
+async def test_what_is_dropped_was_told_to_nobody(tenant: TenantStore) -> None:
+    row = outbox_row(1, ONE)
+    await tenant.commit(ChangeSet(outbox=[row]))
+    await tenant.commit(ChangeSet(delivered=[row.id]))
+    assert await tenant.told(row.entity_id, 1) == []

@@ -68,7 +68,7 @@ THINGS = st.one_of(
 
 
 def sensor(**of_output: str) -> VirtualSensor:
-    output = Output(**{"quantity": "co2", "attribute": "co2", **of_output})
+    output = from_user({"quantity": "co2", "attribute": "co2", **of_output}, Output, "output")
     return VirtualSensor(id="s", name="", entity="", entity_type="", outputs=(output,))
 
 

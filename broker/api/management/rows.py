@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from broker.api.management.common import moment
 from broker.api.management.names import expanded
+from broker.codecs.quantities import quantity_names
 from broker.errors import BadRequestData, BrokerError
 from broker.jsonld.context import Context
 from broker.pipeline.registry.columns import columns, from_cell
@@ -157,7 +158,20 @@ def checked(document: dict[str, Any], kind: RowKind, context: Context) -> dict[s
         if isinstance(made.get("device"), str):
             made["device"] = made["device"].lower()
         made |= {name: moment(made[name], name) for name in ("validFrom", "validTo") if name in made}
+        made |= {
+            name: _readings(made[name], name, context) for name in ("startReadings", "endReadings") if name in made
+        }
         made["id"] = made.get("id") or ""
     if "since" in made and kind == "devices":
         made["since"] = moment(made["since"], "since")
     return made
+
+
+def _readings(value: Any, member: str, context: Context) -> dict[str, float]:
+    """What meters showed, by quantity or attribute."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or any(type(one) not in (int, float) for one in value.values()):
+        raise BadRequestData(f"'{member}' must be an object of numbers by quantity or attribute.")
+    names = quantity_names()
+    return {name if name in names else context.expand(name): one for name, one in value.items()}

@@ -151,11 +151,12 @@ NGSI_LD: Final[dict[str, Known]] = {
 
 MANAGEMENT: Final[dict[str, Known]] = {
     "after": Known("Id of the last one on the page before.", {"type": "string", "default": ""}),
-    "at": Known("Only those that hold at this time.", MOMENT),
+    "at": Known("At this time; of lineage, without it now.", MOMENT),
     "attribute": Known("Only this attribute.", TEXT, "", "co2"),
     "batteryBelow": Known("Only devices whose battery has less left, percent.", {"type": "number"}, "", 20),
     "bound": Known("Only devices that are a virtual sensor now, or only those that are none.", {"type": "boolean"}),
     "by": Known("Who wants it, for the record of swaps.", TEXT, "", "Åsa"),
+    "datasetId": Known("Of the instance with this datasetId; without it the default one.", URI),
     "device": Known("Only of this device.", TEXT),
     "dryRun": Known("Apply nothing, and say what would be.", FLAG),
     "entity": Known("Only of this entity.", URI),

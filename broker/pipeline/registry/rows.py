@@ -28,7 +28,7 @@ OF_DEVICE: Final = frozenset(field for field in Device.__struct_encode_fields__)
 OF_SENSOR: Final = {"virtualSensorName": "name", "entity": "entity", "entityType": "entityType", "outputs": "outputs"}
 """Members of a device's row that are its virtual sensor's, and what they are called there."""
 OF_BINDING: Final = ("virtualSensor", "channel", "since")
-BINDING: Final = ("id", "device", "virtualSensor", "channel", "validFrom", "validTo")
+BINDING: Final = ("id", "device", "virtualSensor", "channel", "validFrom", "validTo", "startReadings", "endReadings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +212,12 @@ class TakeRow:
             channel=channel,
             by=self.options.by,
             why=self.options.why,
+            start_readings=self.row.document.get("startReadings") or {},
         )
         done = swap.apply(layer, stamp)
+        if at is None and open_now is None and len(layer.found("binding", f"device:{device}")) == 0:
+            # Nothing of this device was ever taken for anything: what waits in quarantine is all that can be owed to it.
+            done.records[:] = [write for write in done.records if write.kind != "reattribution"]
         put(effects, layer, stamp, done)
         replaced = done.result.record.replaced
         return (device, replaced) if replaced is not None else (device,)
@@ -242,6 +246,9 @@ class TakeRow:
             if ends is not None:
                 self._close(effects, layer, stamp, ends)
             return RowDone("created", ("binding",), devices=concerned)
+        for name, there in (("startReadings", present.start_readings), ("endReadings", present.end_readings)):
+            if name in document and (document[name] or {}) != there and (name == "startReadings" or present.valid_to):
+                raise Conflict(f"'{name}' of the binding '{present.id}' is {there}; bindings are never changed.")
         if present.valid_to == ends or "validTo" not in document:
             return RowDone("unchanged")
         if present.valid_to is not None or ends is None:
@@ -257,7 +264,13 @@ class TakeRow:
             effects,
             layer,
             stamp,
-            Unbind(self.sensor, at, by=self.options.by, why=self.options.why).apply(layer, stamp),
+            Unbind(
+                self.sensor,
+                at,
+                by=self.options.by,
+                why=self.options.why,
+                end_readings=self.row.document.get("endReadings") or {},
+            ).apply(layer, stamp),
         )
 
     def _present(self, layer: View, device: str, begins: Micros | None) -> Binding | None:

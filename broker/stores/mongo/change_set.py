@@ -13,6 +13,7 @@ from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateMany, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 
+from broker.clock import Micros
 from broker.query.mongo_fields import touched_fields
 from broker.stores.base import ChangeSet, Conflict, EntityWrite, RecordWrite, UplinkUpdate, changed_kinds
 from broker.stores.mongo.documents import (
@@ -56,6 +57,7 @@ class Plan:
             for kind in sorted(changed_kinds(changes.records))
         ]
         self._delivered = changes.delivered
+        self._delivered_at = changes.delivered_at
         self._given_up = dict(changes.given_up)
         self._revived = changes.revived
 
@@ -73,6 +75,8 @@ class Plan:
             await database["outbox"].insert_many(self._outbox, session=session)
         if self._moved:
             await database["epochs"].bulk_write(self._moved, session=session, ordered=False)
+        if self._delivered and self._delivered_at is not None:
+            await _remember(database, self._delivered, self._delivered_at, session)
         if self._delivered:
             await database["outbox"].delete_many({"_id": {"$in": self._delivered}}, session=session)
         if self._given_up:
@@ -165,6 +169,15 @@ async def _check_epochs(
     for kind, epoch in wanted.items():
         if found.get(kind, 0) != epoch:
             raise Conflict(f"The records of kind '{kind}' changed.")
+
+
+async def _remember(
+    database: AsyncDatabase[Document], delivered: Sequence[str], at: Micros, session: AsyncClientSession
+) -> None:
+    """Keep who was told, without what."""
+    rows = await database["outbox"].find({"_id": {"$in": list(delivered)}}, {"body": 0}, session=session).to_list()
+    if rows:
+        await database["told"].insert_many([{**row, "delivered": at} for row in rows], session=session)
 
 
 async def _move(

@@ -152,11 +152,20 @@ async def _next_rows(entities: AsyncCollection[Document], last: str) -> list[Doc
     return await found.to_list()
 
 
-async def _mark_history(_: AsyncDatabase[Document]) -> None:
-    """History rows may be superseded from here on, which older versions would pass over: nothing to change."""
+INDEXES_3: Final[list[IndexModel]] = [
+    IndexModel([("entity", 1), ("_id", 1)], name="entity"),
+    IndexModel([("delivered", 1)], name="delivered"),
+]
 
 
-MIGRATIONS: Final[Mapping[int, Migration]] = {1: _create_collections, 2: _add_moments, 3: _mark_history}
+async def _remember_told(database: AsyncDatabase[Document]) -> None:
+    """Who was told of a change. From here on history rows may be superseded, too, which older versions would pass over."""
+    if "told" not in await database.list_collection_names():
+        await database.create_collection("told")
+    await database["told"].create_indexes(INDEXES_3)
+
+
+MIGRATIONS: Final[Mapping[int, Migration]] = {1: _create_collections, 2: _add_moments, 3: _remember_told}
 """By the version that each leads to."""
 
 SCHEMA_VERSION: Final = max(MIGRATIONS)

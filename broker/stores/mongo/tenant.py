@@ -31,9 +31,11 @@ from broker.stores.base import (
     RecordKind,
     Snapshot,
     StoredEntity,
+    Told,
     TypeInfo,
     UplinkRow,
     UplinkStatus,
+    plausible,
 )
 from broker.stores.mongo import discovery, leases
 from broker.stores.mongo.change_set import Plan
@@ -173,9 +175,10 @@ class MongoTenant:
             "$or": [{"binding": {"$ne": wanted.binding_id}}, {"observed": {"$lt": wanted.since}}],
         }
         newest = [("observed", -1), ("version", -1)]
-        row = await self.database["history"].find_one(where, sort=newest)
-        if row is not None:
-            snapshot.latest[wanted] = history_from(row)
+        async for document in self.database["history"].find(where, sort=newest):
+            if plausible(row := history_from(document)):
+                snapshot.latest[wanted] = row
+                return
 
     # --- entities, records, history ---
 
@@ -356,6 +359,19 @@ class MongoTenant:
         with translated():
             found = self.database["dead_letters"].find(where).sort("_id", 1).limit(limit)
             return [(outbox_from(row), row["reason"]) async for row in found]
+
+    async def told(self, entity_id: str, version: int) -> list[Told]:
+        """See TenantStore."""
+        start = f"{version:016x}-"
+        where = {"entity": entity_id, "_id": {"$gte": start, "$lt": start + "~"}}
+        with translated():
+            found = self.database["told"].find(where).sort([("delivered", 1), ("_id", 1)])
+            return [Told(row["subscription"], int(row["at"]), int(row["delivered"])) async for row in found]
+
+    async def forget_told(self, before: Micros) -> int:
+        """See TenantStore."""
+        with translated():
+            return (await self.database["told"].delete_many({"delivered": {"$lt": before}})).deleted_count
 
     # --- leases ---
 

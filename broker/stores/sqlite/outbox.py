@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 
-from broker.stores.base import ChangeSet, OutboxRow
+from broker.clock import Micros
+from broker.stores.base import ChangeSet, OutboxRow, Told
 
 
 def write_outbox(connection: sqlite3.Connection, changes: ChangeSet) -> None:
@@ -19,6 +20,12 @@ def write_outbox(connection: sqlite3.Connection, changes: ChangeSet) -> None:
             "INSERT INTO dead_letter (id, subscription, entity, created_at, body, reason)"
             " SELECT id, subscription, entity, created_at, body, ? FROM outbox WHERE id = ?",
             [(reason, row_id) for row_id, reason in changes.given_up],
+        )
+    if changes.delivered_at is not None:
+        connection.executemany(
+            "INSERT OR IGNORE INTO told (entity, id, subscription, owed_at, delivered_at)"
+            " SELECT entity, id, subscription, created_at, ? FROM outbox WHERE id = ?",
+            [(changes.delivered_at, row_id) for row_id in changes.delivered],
         )
     gone = [*changes.delivered, *(row_id for row_id, _ in changes.given_up)]
     if gone:
@@ -56,3 +63,19 @@ def read_dead_letters(connection: sqlite3.Connection, subscription_id: str, limi
         (subscription_id, limit),
     )
     return [(OutboxRow(*row[:5]), row[5]) for row in rows]
+
+
+def read_told(connection: sqlite3.Connection, entity_id: str, version: int) -> list[Told]:
+    """Who was told of a change: ids of the rows begin with its version."""
+    start = f"{version:016x}-"
+    rows = connection.execute(
+        "SELECT subscription, owed_at, delivered_at FROM told WHERE entity = ? AND id >= ? AND id < ?"
+        " ORDER BY delivered_at, id",
+        (entity_id, start, start + "~"),
+    )
+    return [Told(*row) for row in rows]
+
+
+def forget_told(connection: sqlite3.Connection, before: Micros) -> int:
+    """Forget what was delivered before a time."""
+    return connection.execute("DELETE FROM told WHERE delivered_at < ?", (before,)).rowcount

@@ -27,6 +27,7 @@ from broker.stores.base import (
     RecordKind,
     Snapshot,
     StoredEntity,
+    Told,
     TypeInfo,
     UplinkRow,
     UplinkStatus,
@@ -245,6 +246,14 @@ class SqliteTenant:
     async def dead_letters(self, subscription_id: str, *, limit: int = 1000) -> list[tuple[OutboxRow, str]]:
         """What was given up on for a subscription, in order, with the reason."""
         return await self._read(lambda connection: outbox.read_dead_letters(connection, subscription_id, limit))
+
+    async def told(self, entity_id: str, version: int) -> list[Told]:
+        """Who was told of a change of an entity."""
+        return await self._read(lambda connection: outbox.read_told(connection, entity_id, version))
+
+    async def forget_told(self, before: Micros) -> int:
+        """Forget who was told before a time."""
+        return await self._in(self._writing, lambda: self._writer.forget_told(before))
 
     async def lease(self, name: str, owner: str, seconds: float) -> bool:
         """True: no other process has the file."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 
+from broker.clock import Micros
 from broker.stores.base import ChangeSet, Conflict, Record, RecordKind, changed_kinds
 from broker.stores.sqlite.connection import writing
 from broker.stores.sqlite.entities import Kept, last_number, read_entities, write_entities
 from broker.stores.sqlite.history import supersede, write_history
 from broker.stores.sqlite.memory import Memory
 from broker.stores.sqlite.names import Names
-from broker.stores.sqlite.outbox import write_outbox
+from broker.stores.sqlite.outbox import forget_told, write_outbox
 from broker.stores.sqlite.records import read_record, write_epochs, write_records
 from broker.stores.sqlite.uplinks import write_uplinks
 
@@ -52,6 +53,11 @@ class Writer:
         self._names.committed()
         self._last = max([self._last, *(kept.n for kept in entities.values() if kept is not None)])
         self._memory.committed(entities, changes.records, records, epochs)
+
+    def forget_told(self, before: Micros) -> int:
+        """Forget who was told before a time."""
+        with writing(self._connection):
+            return forget_told(self._connection, before)
 
     def _current(self, changes: ChangeSet) -> dict[str, Kept | None]:
         current: dict[str, Kept | None] = {}
