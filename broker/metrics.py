@@ -14,6 +14,7 @@ uplink_problems = Counter(
 measurements = Counter("knutpunkt_measurements", "Measurements, by what became of them", ["outcome"])
 implausible = Counter("knutpunkt_implausible", "Values that failed a check of plausibility, by check", ["check"])
 commands = Counter("knutpunkt_commands", "Commands applied by the writer, by outcome", ["outcome"])
+device_commands = Counter("knutpunkt_device_commands", "Commands to sensors, by what became of them", ["outcome"])
 commit_seconds = Histogram("knutpunkt_commit_seconds", "Time of one durable commit, seconds", buckets=SECONDS)
 commit_commands = Histogram(
     "knutpunkt_commit_commands", "Commands in one commit", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -30,3 +31,7 @@ http_seconds = Histogram(
     "knutpunkt_http_seconds", "Time to answer an HTTP request, seconds", ["route"], buckets=SECONDS
 )
 connected = Gauge("knutpunkt_connected", "1 while the connection stands, by adapter and name", ["adapter", "name"])
+alarms = Gauge("knutpunkt_alarms", "Alarms that are not closed, by severity and kind", ["severity", "kind"])
+silence_scan_seconds = Histogram(
+    "knutpunkt_silence_scan_seconds", "Time of one look for silent sensors, seconds", buckets=SECONDS
+)

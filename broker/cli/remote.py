@@ -19,16 +19,6 @@ LONG_SECONDS = 600.0
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
-class Refused(click.ClickException):
-    """An answer of 400 or more."""
-
-    def __init__(self, message: str, status: int, document: dict[str, Any]) -> None:
-        super().__init__(message)
-        self.status = status
-        self.document = document
-        """The ProblemDetail; empty where the answer was none."""
-
-
 class Remote:
     """One broker, reached over HTTP."""
 
@@ -85,23 +75,26 @@ class Remote:
             with urllib.request.urlopen(request, timeout=seconds) as response:  # noqa: S310
                 content: bytes = response.read()
         except urllib.error.HTTPError as error:
-            raise _refused(error) from None
+            raise Refused(error) from None
         except OSError as error:
             reason = getattr(error, "reason", error)
             raise click.ClickException(f"No broker answers at {self._url}: {reason}. Is it running?") from None
         return content
 
 
-def _refused(error: urllib.error.HTTPError) -> Refused:
-    """What a ProblemDetail says, or the status."""
-    try:
-        document = json.loads(error.read())
-        detail = str(document["detail"])
-    except (ValueError, KeyError, TypeError):
-        return Refused(f"The broker answered {error.code} {error.reason}.", error.code, {})
-    if error.code == 401:
-        detail = f"{detail} Set KNUTPUNKT_TOKEN or --token."
-    return Refused(detail, error.code, document)
+class Refused(click.ClickException):
+    """The broker's answer was an error; `document` is its ProblemDetail, {} when it has none."""
+
+    def __init__(self, error: urllib.error.HTTPError) -> None:
+        self.status = error.code
+        self.document: dict[str, Any] = {}
+        detail = f"The broker answered {error.code} {error.reason}."
+        try:
+            document = json.loads(error.read())
+            detail, self.document = str(document["detail"]), document
+        except (ValueError, KeyError, TypeError):
+            pass
+        super().__init__(f"{detail} Set KNUTPUNKT_TOKEN or --token." if error.code == 401 and self.document else detail)
 
 
 def speaks_to_broker(command: CommandT) -> CommandT:

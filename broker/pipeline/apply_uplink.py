@@ -17,6 +17,8 @@ import msgspec
 from broker.clock import SECOND, Micros, Stamp, iso
 from broker.codecs.base import CodecError, Measurement
 from broker.config import Limits
+from broker.devices.alarms.heard import judge_uplink, uplink_needs
+from broker.devices.alarms.rules import Radio
 from broker.devices.model import Binding, DeviceModel, VirtualSensor
 from broker.devices.observe import observe
 from broker.devices.processing.observation import Observation, Source
@@ -28,6 +30,7 @@ from broker.devices.resolve import Resolution, resolve
 from broker.devices.revisions import revision_key
 from broker.devices.state import heard
 from broker.devices.take_back import written_by
+from broker.pipeline.follow import follow, follow_needs
 from broker.pipeline.intake import Outcome, Receipt, Uplink
 from broker.stores.base import Needs, RecordWrite, Snapshot, Superseded, UplinkRow, UplinkStatus, UplinkUpdate
 from broker.stores.command import Effects, View
@@ -83,6 +86,7 @@ class ApplyUplink:
         )
         if uplink.frame_key is not None and self.was is None:
             needs.frames = {uplink.frame_key, *uplink.earlier_frame_keys}
+        needs.add(follow_needs(uplink))
         device = seen.records.get(("device", uplink.device_id))
         if device is not None:
             needs.records.add(("device_model", as_device(device).model))
@@ -99,10 +103,25 @@ class ApplyUplink:
                     needs.found.add(("binding", f"sensor:{sensor_id}"))
             if self.was == "applied":
                 needs.found.add(("revision", revision_key("virtual_sensor", sensor_id)))
+        needs.add(uplink_needs(seen.found.get(("binding", f"device:{uplink.device_id}"), ()), uplink.observed_at, seen))
         return needs
 
     def apply(self, view: View, stamp: Stamp) -> Effects[Receipt | Stale]:
-        """All that the uplink does."""
+        """All that the uplink does, and what that means for alarms."""
+        effects = self._applied(view, stamp)
+        uplink = self.uplink
+        judge_uplink(
+            effects,
+            view,
+            stamp,
+            device=uplink.device_id,
+            at=uplink.observed_at,
+            model=self.decoded.model,
+            radio=Radio(uplink.radio.rssi, uplink.radio.snr) if uplink.radio else None,
+        )
+        return effects
+
+    def _applied(self, view: View, stamp: Stamp) -> Effects[Receipt | Stale]:
         uplink = self.uplink
         if self.was is None and any(
             view.frame_applied(key) for key in (uplink.frame_key, *uplink.earlier_frame_keys) if key is not None
@@ -254,11 +273,17 @@ class ApplyUplink:
                 location=uplink.location,
                 measurements=measurements,
                 problem=reason or None,
+                source=uplink.source,
+                broker=uplink.meta.get("broker"),
+                topic=uplink.meta.get("topic"),
                 again=self.heard,
             )
             if state != before:
                 version, expected = (record.version + 1, record.version) if record is not None else (1, 0)
                 effects.records.append(RecordWrite("device_state", uplink.device_id, to_body(state), version, expected))
+            followed, status = follow(view, uplink)
+            effects.records += followed
+            effects.result = Receipt(self.uplink_id, outcome, reason, command=status)
         return effects
 
 

@@ -112,4 +112,5 @@ class Exports:
             "virtualSensorName": sensor.name,
             "entity": sensor.entity,
             "entityType": self.names.compact(sensor.entity_type),
+            "place": sensor.place,
         }

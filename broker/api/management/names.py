@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from broker.errors import BadRequestData
 from broker.jsonld.context import Context
+
+NAMED: Final = ("outputs", "derived", "thresholds")
+"""Members with parts that name attributes."""
 
 
 def expanded(document: Mapping[str, Any], context: Context) -> dict[str, Any]:
@@ -17,7 +20,7 @@ def expanded(document: Mapping[str, Any], context: Context) -> dict[str, Any]:
     outputs = made.get("outputs")
     if outputs is not None and not isinstance(outputs, list):
         raise BadRequestData("'outputs' must be an array of objects with 'quantity' and 'attribute'.")
-    for member in ("outputs", "derived"):
+    for member in NAMED:
         if isinstance(parts := made.get(member), list):
             made[member] = [
                 {**part, "attribute": context.expand(part["attribute"])}
@@ -31,6 +34,9 @@ def expanded(document: Mapping[str, Any], context: Context) -> dict[str, Any]:
 def compacted(document: Mapping[str, Any], context: Context) -> dict[str, Any]:
     """A virtual sensor with names."""
     made = {**document, "entityType": context.compact(document["entityType"])}
-    for member in ("outputs", "derived"):
-        made[member] = [{**part, "attribute": context.compact(part["attribute"])} for part in document.get(member, ())]
+    for member in NAMED:
+        made[member] = [
+            {**part, "attribute": context.compact(part["attribute"])} if part.get("attribute") is not None else part
+            for part in document.get(member, ())
+        ]
     return made

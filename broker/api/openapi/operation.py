@@ -24,7 +24,6 @@ _AS: Final = {
     (GEO_JSON, "EntityShown"): "Feature",
     (GEO_JSON, "EntityShown[]"): "FeatureCollection",
     ("text/csv", "Exported"): "Table",
-    ("text/csv", "Imported"): "Table",
 }
 """What a schema is in another media type than JSON."""
 
@@ -70,7 +69,7 @@ def operation(route: Route, settings: Settings) -> dict[str, Any]:
     if route.body:
         made["requestBody"] = {
             "required": True,
-            "content": {kind: _content(_AS.get((kind, route.body), route.body)) for kind in _taken(route)},
+            "content": {kind: _content(_body(route, kind)) for kind in _taken(route)},
         }
     made["responses"] = _responses(route)
     made["security"] = [] if route.public else [{"token": []}] if settings.http.token else [{}, {"token": []}]
@@ -145,6 +144,11 @@ def _taken(route: Route) -> tuple[str, ...]:
         return route.takes
     patch = (_MERGE_PATCH,) if route.method == "PATCH" else ()
     return (JSON, LD_JSON, *patch) if route.path.startswith(_NGSI_LD) else (JSON, *patch)
+
+
+def _body(route: Route, kind: str) -> str:
+    """Schema of a body of a media type."""
+    return f"{route.body}AsText" if kind.startswith("text/") else route.body
 
 
 def _content(schema: str) -> dict[str, Any]:

@@ -40,6 +40,7 @@ _MORE: Final[dict[RowKind, dict[str, Cell]]] = {
         "entity": "text",
         "entityType": "text",
         "outputs": "outputs",
+        "place": "text",
         "since": "moment",
     },
     "bindings": {},

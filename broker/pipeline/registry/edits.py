@@ -154,8 +154,13 @@ class SaveSensor:
     edit: Edit
 
     def needs(self, seen: Snapshot) -> Needs:
-        """The virtual sensor, and the devices that are it with all that their entities show."""
+        """The virtual sensor, its entity, and the devices that are it with all that their entities show."""
         needs = Needs(records={("virtual_sensor", self.id)}, found={("binding", f"sensor:{self.id}")})
+        present, entity = seen.records.get(("virtual_sensor", self.id)), self.edit.document.get("entity")
+        if isinstance(entity, str):
+            needs.entities.add(entity)
+        elif present is not None:
+            needs.entities.add(as_sensor(present).entity)
         for record in seen.found.get(("binding", f"sensor:{self.id}"), ()):
             binding = as_binding(record)
             if not binding.empty:

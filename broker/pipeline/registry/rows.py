@@ -25,7 +25,13 @@ ORDER: Final[tuple[RowKind, ...]] = ("models", "virtual-sensors", "devices", "bi
 """Each may refer to those before it."""
 
 OF_DEVICE: Final = frozenset(field for field in Device.__struct_encode_fields__)
-OF_SENSOR: Final = {"virtualSensorName": "name", "entity": "entity", "entityType": "entityType", "outputs": "outputs"}
+OF_SENSOR: Final = {
+    "virtualSensorName": "name",
+    "entity": "entity",
+    "entityType": "entityType",
+    "outputs": "outputs",
+    "place": "place",
+}
 """Members of a device's row that are its virtual sensor's, and what they are called there."""
 OF_BINDING: Final = ("virtualSensor", "channel", "since")
 BINDING: Final = ("id", "device", "virtualSensor", "channel", "validFrom", "validTo", "startReadings", "endReadings")
@@ -93,10 +99,17 @@ class TakeRow:
             needs = Needs(records={("binding", row.id)} if row.id else set())
         sensor, device = self.sensor, row.id if row.kind == "devices" else row.document.get("device")
         if sensor and isinstance(device, str):
-            needs.add(SaveSensor(sensor, Edit({})).needs(seen))
+            needs.add(SaveSensor(sensor, Edit({"entity": self._entity(seen)})).needs(seen))
             needs.add(Swap(sensor, device, row.document.get("validFrom") or row.document.get("since") or 0).needs(seen))
             needs.add(Unbind(sensor, row.document.get("validFrom") or 0).needs(seen))
         return needs
+
+    def _entity(self, seen: Snapshot) -> str | None:
+        """The entity that the row's virtual sensor will write; None: the one that it writes already."""
+        entity, kind = self.row.document.get("entity"), self.row.document.get("entityType")
+        if entity or ("virtual_sensor", self.sensor) in seen.records or not isinstance(kind, str):
+            return entity if isinstance(entity, str) and entity else None
+        return _urn(kind, self.sensor)
 
     @property
     def sensor(self) -> str:
@@ -178,7 +191,7 @@ class TakeRow:
                 )
             made["entityType"] = self.options.expand(parts[2])
         if "entity" not in made:
-            made["entity"] = f"urn:ngsi-ld:{str(made['entityType']).replace('#', '/').rsplit('/', 1)[-1]}:{self.sensor}"
+            made["entity"] = _urn(str(made["entityType"]), self.sensor)
         if "outputs" not in made:
             outputs = default_outputs(model_of(layer, device.model), self.options.expand)
             if not outputs:
@@ -288,3 +301,8 @@ class TakeRow:
                 f"{iso(there.valid_from)}; bindings are never changed."
             )
         return None
+
+
+def _urn(entity_type: str, sensor: str) -> str:
+    """The id of the entity of a virtual sensor, where nobody says it; `entity_type` is an IRI."""
+    return f"urn:ngsi-ld:{entity_type.replace('#', '/').rsplit('/', 1)[-1]}:{sensor}"

@@ -73,7 +73,7 @@ def test_the_values_say_which_calibration_they_have() -> None:
         "unit": "CEL",
         "quantity": "temperature",
         "model": ["model", 3],
-        "sensor": 7,
+        "sensor": ["s", 7],
         "calibration": "certificate 42",
     }
 
