@@ -1,5 +1,6 @@
 """Import and export of the registry over HTTP, on both stores: a municipality's spreadsheet, dry runs, round trips."""
 
+import asyncio
 import csv
 import io
 import json
@@ -11,6 +12,7 @@ import pytest
 
 from broker.config import Http, Limits, StoreSettings
 from tests.support.api import Answer, Api, running_broker
+from tests.support.broker import BrokerProcess
 from tests.support.mongo import mongo_uri, mongo_url
 
 __all__ = ["mongo_uri", "mongo_url"]
@@ -28,6 +30,7 @@ MODEL = {
         {"quantity": "batteryVoltage", "unit": "VLT"},
     ],
 }
+SENSOR = {"name": "s", "entity": "urn:x:s", "entityType": "Room", "outputs": []}
 SPREADSHEET = """\
 sep=;
 id;model;name;virtualSensor;entityType;note;
@@ -224,8 +227,7 @@ async def test_a_whole_registry_moves_to_another_broker(api: Api, tmp_path: Path
 async def test_bindings_of_years_ago_are_taken_in_and_never_changed(api: Api) -> None:
     for device in ("d1", "d2"):
         await api.ask("PUT", f"/api/v1/devices/{device}", {"model": "ers"}, status=201)
-    sensor = {"name": "s", "entity": "urn:x:s", "entityType": "Room", "outputs": []}
-    await api.ask("PUT", "/api/v1/virtual-sensors/s", sensor, status=201)
+    await api.ask("PUT", "/api/v1/virtual-sensors/s", SENSOR, status=201)
     rows = """device,virtualSensor,validFrom,validTo
 d1,s,2024-01-01T00:00:00Z,2025-01-01T00:00:00Z
 D2,s,2025-01-01T00:00:00Z,
@@ -302,3 +304,94 @@ async def test_a_body_longer_than_other_requests_may_be_is_taken(tmp_path: Path)
         rows = "id,model\n" + "".join(f"device-{number},ers\n" for number in range(450))
         assert (await send(api, "devices", rows))["created"] == 450
         assert len((await export(api, "devices")).json()) == 450
+
+
+def many(rows: int) -> bytes:
+    lines = [f"device-{number:05d};ers;rum-{number:05d};IndoorEnvironmentObserved" for number in range(rows)]
+    return "\n".join(["id;model;virtualSensor;entityType", *lines]).encode()
+
+
+async def bound(ask: Any) -> list[str]:
+    """The devices that are virtual sensors, one for each binding that there is."""
+    found: list[str] = []
+    while True:
+        after = f"&after={found[-1].partition('@')[2]}" if found else ""
+        page = await ask(f"/api/v1/bindings?limit=1000{after}")
+        found += [f"{one['device']}@{one['id']}" for one in page]
+        if len(page) < 1000:
+            return sorted(one.partition("@")[0] for one in found)
+
+
+async def test_an_import_that_a_kill_cut_short_is_finished_by_sending_it_again(tmp_path: Path) -> None:
+    rows, body = 2500, many(2500)
+    broker = BrokerProcess(f"sqlite:///{tmp_path}/knutpunkt.db", tmp_path)
+    await broker.start()
+
+    async def ask(path: str) -> Any:
+        return (await broker.ask("GET", path))[1]
+
+    await broker.ask("PUT", "/api/v1/device-models/ers", MODEL)
+    sending = asyncio.create_task(
+        broker.ask("POST", "/api/v1/import/devices", body, headers={"Content-Type": "text/csv"})
+    )
+    while not await ask("/api/v1/devices?search=device-00300"):
+        assert not sending.done()
+        await asyncio.sleep(0.01)
+    await broker.kill()
+    with pytest.raises(OSError):
+        await sending
+    await broker.start()
+    before = await bound(ask)
+    assert 300 < len(before) < rows
+    assert len(before) % 100 == 0
+    _, report = await broker.ask("POST", "/api/v1/import/devices", body, headers={"Content-Type": "text/csv"})
+    assert (report["created"], report["unchanged"], report["problems"]) == (rows - len(before), len(before), [])
+    assert await bound(ask) == [f"device-{number:05d}" for number in range(rows)]
+    assert await broker.stop() == 0
+
+
+async def test_the_same_import_sent_twice_at_once_is_applied_once(api: Api) -> None:
+    first, second = await asyncio.gather(*(send(api, "devices", many(450)) for _ in range(2)))
+    assert first["problems"] == second["problems"] == []
+    assert first["created"] + second["created"] == 450
+
+    async def ask(path: str) -> Any:
+        return (await api.ask("GET", path, status=200)).json()
+
+    assert await bound(ask) == [f"device-{number:05d}" for number in range(450)]
+
+
+async def test_a_row_that_another_client_spoils_stops_the_import_and_the_report_says_where(api: Api) -> None:
+    rows = many(450)
+
+    async def spoil() -> None:
+        while not (await api.ask("GET", "/api/v1/devices?search=device-00050")).json():
+            await asyncio.sleep(0)
+        await api.ask("PUT", "/api/v1/devices/other", {"model": "ers"})
+        await api.ask("PUT", "/api/v1/virtual-sensors/rum-00449", SENSOR, status=201)
+        await api.ask("POST", "/api/v1/swaps", {"virtualSensor": "rum-00449", "device": "other"}, status=201)
+
+    answer, _ = await asyncio.gather(
+        api.ask("POST", "/api/v1/import/devices", rows, status=409, Content_Type="text/csv"), spoil()
+    )
+    problem = answer.json()
+    assert problem["detail"].startswith(
+        "400 of 450 rows were applied, then it stopped: 'virtualSensor': 'rum-00449' is"
+    )
+    (row,) = problem["report"]["problems"]
+    assert (row["row"], row["id"]) == (451, "device-00449")
+    assert problem["report"]["created"] == 400
+    again = await send(api, "devices", rows, "?swap=true")
+    assert (again["created"], again["unchanged"]) == (50, 400)
+
+
+async def test_a_row_says_the_place(api: Api) -> None:
+    rows = "id,model,virtualSensor,entityType,place\nd1,ers,rum,IndoorEnvironmentObserved,urn:ngsi-ld:Building:school\n"
+    await send(api, "devices", rows)
+    entity = (await api.ask("GET", "/entities/urn:ngsi-ld:IndoorEnvironmentObserved:rum", status=200)).json()
+    assert entity["refPointOfInterest"]["object"] == "urn:ngsi-ld:Building:school"
+    assert (await send(api, "devices", rows))["unchanged"] == 1
+    again = await send(api, "devices", rows.replace("school", "library"))
+    assert again["changes"][0]["what"] == ["virtualSensor"]
+    entity = (await api.ask("GET", "/entities/urn:ngsi-ld:IndoorEnvironmentObserved:rum", status=200)).json()
+    assert entity["refPointOfInterest"]["object"] == "urn:ngsi-ld:Building:library"
