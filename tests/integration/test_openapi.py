@@ -326,8 +326,9 @@ async def test_what_the_broker_answers_to_the_examples_is_as_described(tmp_path:
             else:
                 schema = content[headers["Content-Type"]]["schema"]
                 assert list(validator(document, schema).iter_errors(answer)) == [], f"{method} {path}: {answer}"
-            if "Location" in headers:
-                assert "Location" in described["headers"], f"{method} {path}"
+            told = {name.lower() for name in described.get("headers", ())}
+            for header in {"location", "etag", "link"} & {name.lower() for name in headers}:
+                assert header in told, f"{method} {path}: {header}"
 
 
 async def test_every_media_type_that_is_described_is_answered(tmp_path: Path) -> None:

@@ -214,3 +214,9 @@ async def test_one_thing_at_a_time(run: Run) -> None:
     await run("sensor", "put", "room", status=2)
     await run("device", "put", "a2", "--name", "no model", status=1)
     await run("device", "delete", "a1", typed="n\n", status=1)
+    await run("device", "put", "b1", "--model", "elsys-ers", "--name", "Älvskolan")
+    assert "b1" in (await run("device", "list", "--search", "älv", "--unbound", "--silent-for", "PT1H")).output
+    assert "There is no such device." in (await run("device", "list", "--model", "other")).output
+    assert "a1" in (await run("device", "list", "--bound")).output
+    assert "room" in (await run("sensor", "list", "--type", "Room", "--bound")).output
+    assert "There is no such virtual sensor." in (await run("sensor", "list", "--unbound")).output

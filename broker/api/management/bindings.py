@@ -54,7 +54,7 @@ def routes(services: Services) -> list[Route]:
         return tagged(request, answer(shown_binding(record)), record.version, VARY_PLAIN)
 
     return [
-        Route("GET", ALL, list_bindings, parameters=LIST, answers={200: "Binding[]"}),
+        Route("GET", ALL, list_bindings, parameters=LIST, answers={200: "Binding[]"}, paged=True),
         Route(
             "GET",
             "/api/v1/bindings/{binding}",

@@ -93,7 +93,7 @@ def routes(services: Services) -> list[Route]:
         return tagged(request, answer(item, status), record.version, VARY_PLAIN)
 
     return [
-        Route("GET", ALL, list_devices, parameters=LIST, answers={200: "DeviceShown[]"}),
+        Route("GET", ALL, list_devices, parameters=LIST, answers={200: "DeviceShown[]"}, paged=True),
         Route("POST", ALL, create_device, body="Device", answers={201: "", 409: ""}),
         Route("GET", ONE, show_device, headers=("If-None-Match",), answers={200: "DeviceShown", 304: ""}),
         Route(

@@ -78,7 +78,7 @@ def routes(services: Services) -> list[Route]:
         return record
 
     return [
-        Route("GET", ALL, list_models, parameters=LIST, answers={200: "DeviceModel[]"}),
+        Route("GET", ALL, list_models, parameters=LIST, answers={200: "DeviceModel[]"}, paged=True),
         Route("POST", ALL, create_model, body="DeviceModel", answers={201: "", 409: ""}),
         Route("GET", ONE, show_model, headers=("If-None-Match",), answers={200: "DeviceModel", 304: ""}),
         Route(

@@ -133,7 +133,7 @@ def routes(services: Services) -> list[Route]:
         ]
 
     return [
-        Route("GET", ALL, list_sensors, parameters=LIST, answers={200: "VirtualSensorShown[]"}),
+        Route("GET", ALL, list_sensors, parameters=LIST, answers={200: "VirtualSensorShown[]"}, paged=True),
         Route("POST", ALL, create_sensor, body="CreatedVirtualSensor", answers={201: "", 409: ""}),
         Route("GET", ONE, show_sensor, headers=("If-None-Match",), answers={200: "VirtualSensorShown", 304: ""}),
         Route(

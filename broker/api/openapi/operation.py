@@ -208,11 +208,14 @@ def _answer_headers(route: Route, status: int, schema: str) -> list[str]:
         names.append("Location")
     if status == 200 and route.path.startswith(_NGSI_LD) and route.context and schema:
         names.append("Link")
+    if status == 200 and route.paged:
+        names.append("Link")
     if status == 200 and "count" in route.parameters:
         names.append("NGSILD-Results-Count")
     if status == 206:
         names.append("Content-Range")
-    if status in (200, 304) and 304 in route.answers:
+    tagged = 304 in route.answers or (not route.path.startswith(_NGSI_LD) and "If-Match" in route.headers)
+    if status in (200, 201, 304) and tagged:
         names.append("ETag")
     if status == 503:
         names.append("Retry-After")
