@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from broker.api.services import Services
 from broker.api.tenant import tenant_of
 from broker.devices.registry import as_sensor
 from broker.errors import BadRequestData, ResourceNotFound
+from broker.jsonio import dumps
 from broker.ngsild.expired import living
 from broker.ngsild.model import Entity
 from broker.places.behind import Behind, behind
@@ -58,10 +60,11 @@ def routes(services: Services) -> list[Route]:
         depth = _depth(parameters(request, TREE), settings.places.levels)
         said = Said(names, words, services.clock.now())
         place, found, around = await looked_at(store, place_id(request), said)
-        sums = summed(found, Behind(), words, said.now)
         shown = said.reference(place) if place is not None else {"id": found.root, "type": None, "name": None}
-        return answer(
-            {
+
+        def made() -> dict[str, Any]:
+            sums = summed(found, Behind(), words, said.now)
+            return {
                 **shown,
                 "ancestors": around,
                 "places": sums[found.root].places,
@@ -69,7 +72,8 @@ def routes(services: Services) -> list[Route]:
                 "contains": [_plain(one) for one in tree(found, said, depth, sums)],
                 "complete": found.complete,
             }
-        )
+
+        return await _made(made)
 
     async def overview(request: web.Request) -> web.Response:
         """Show all that is known of a place. Its own values, the places around and within it, each entity tied to them with its current values, what stands behind each, open alarms, and the data of other systems.
@@ -83,12 +87,13 @@ def routes(services: Services) -> list[Route]:
         said = Said(names, words, services.clock.now())
         place, found, around = await looked_at(store, place_id(request), said)
         things = await behind(store, [found.root, *found.nodes], said.now)
-        sums = summed(found, things, words, said.now)
-        ids = sorted(each for each in found.nodes if each > given.get("after", ""))
-        alarms = [alarm for each in things.alarms.values() for alarm in each]
-        alarms.sort(key=lambda alarm: alarm.id, reverse=True)
-        return answer(
-            {
+
+        def made() -> dict[str, Any]:
+            sums = summed(found, things, words, said.now)
+            ids = sorted(each for each in found.nodes if each > given.get("after", ""))
+            alarms = [alarm for each in things.alarms.values() for alarm in each]
+            alarms.sort(key=lambda alarm: alarm.id, reverse=True)
+            return {
                 "place": details(place, found, things, said) if place is not None else None,
                 "ancestors": around,
                 "summary": {**sums[found.root].shown(), "types": by_type(found, said)},
@@ -98,7 +103,8 @@ def routes(services: Services) -> list[Route]:
                 "next": ids[most - 1] if len(ids) > most else None,
                 "complete": found.complete,
             }
-        )
+
+        return await _made(made)
 
     async def looked_at(
         store: TenantStore, wanted: str, said: Said
@@ -158,6 +164,12 @@ def routes(services: Services) -> list[Route]:
             answers={200: "PlaceOverview"},
         ),
     ]
+
+
+async def _made(make: Callable[[], dict[str, Any]]) -> web.Response:
+    """The answer, made in a thread: of a large place that takes long enough to keep others waiting."""
+    body = await asyncio.to_thread(lambda: dumps(make()))
+    return web.Response(body=body, content_type="application/json")
 
 
 def _depth(given: Mapping[str, str], most: int) -> int:
