@@ -199,9 +199,12 @@ class Places(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         str, _doc("Entity types that are places even when nothing is in them, names or IRIs, comma-separated.")
     ] = "AdministrativeArea,Place,Site,Building,BuildingSpace,Room,PointOfInterest,Beach,Park,ParkingSpot,SportsField"
     contained: Annotated[
-        int, _doc("Entities within one place that one request looks at, count; an answer says when there are more.", ge=1)
+        int,
+        _doc("Entities within one place that one request looks at, count; an answer says when there are more.", ge=1),
     ] = 10_000
-    levels: Annotated[int, _doc("How deep places within places are followed, and how far up, levels.", ge=1, le=100)] = 20
+    levels: Annotated[
+        int, _doc("How deep places within places are followed, and how far up, levels.", ge=1, le=100)
+    ] = 20
     import_rows: Annotated[int, _doc("Places in one import, count.", ge=1)] = 20_000
 
 

@@ -12,6 +12,7 @@ uplink_problems = Counter(
     "knutpunkt_uplink_problems", "Uplinks quarantined or rejected, by source and reason", ["source", "reason"]
 )
 measurements = Counter("knutpunkt_measurements", "Measurements, by what became of them", ["outcome"])
+implausible = Counter("knutpunkt_implausible", "Values that failed a check of plausibility, by check", ["check"])
 commands = Counter("knutpunkt_commands", "Commands applied by the writer, by outcome", ["outcome"])
 commit_seconds = Histogram("knutpunkt_commit_seconds", "Time of one durable commit, seconds", buckets=SECONDS)
 commit_commands = Histogram(

@@ -15,6 +15,7 @@ from broker.cli.quantities import quantities
 from broker.cli.serve import config, serve
 from broker.cli.swaps import candidates, quarantine, swap, swaps, undo
 from broker.cli.tenants import tenant
+from broker.cli.why import why
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -32,6 +33,8 @@ def main() -> None:
     knutpunkt swap ROOM-214-CLIMATE a81758fffe0312ab
                                          put a new device where another was
     knutpunkt undo ROOM-214-CLIMATE      take that back
+    knutpunkt why urn:ngsi-ld:Room:214 temperature
+                                         where a value comes from
 
     All but `serve`, `demo` and `listen` speak to a running broker: --url and --token, or KNUTPUNKT_URL and KNUTPUNKT_TOKEN.
     """
@@ -50,6 +53,7 @@ for command in (
     swap,
     undo,
     swaps,
+    why,
     quantities,
     tenant,
 ):

@@ -218,7 +218,9 @@ def _facts(one: dict[str, Any]) -> Iterator[str]:
         yield ", ".join(f"{name}: {_value(value)}" for name, value in said.items())
     for sensor in one["sensors"]:
         parts = [f"sensor {sensor['id']}"]
-        parts.append(f"is {sensor['device']}, heard {when(sensor['lastSeen'])}" if sensor["device"] else "has no device")
+        parts.append(
+            f"is {sensor['device']}, heard {when(sensor['lastSeen'])}" if sensor["device"] else "has no device"
+        )
         if sensor["batteryPercent"] is not None:
             parts.append(f"battery {sensor['batteryPercent']:.0f} %")
         elif sensor["batteryVolts"] is not None:

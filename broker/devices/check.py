@@ -7,6 +7,7 @@ import re
 from broker.codecs.quantities import accepted_units, quantity_names
 from broker.codecs.registry import codec_names
 from broker.devices.model import DeviceModel, VirtualSensor
+from broker.devices.processing.rules import check_processing
 from broker.errors import BadRequestData
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`]+")
@@ -45,6 +46,7 @@ def check_sensor(sensor: VirtualSensor) -> None:
                 f"'unit' of quantity '{output.quantity}' must be one of {', '.join(accepted_units(output.quantity))}; "
                 f"got '{output.unit[:20]}'."
             )
+    check_processing(sensor)
 
 
 def _check_quantity(name: str, where: str) -> None:

@@ -11,6 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 from broker.clock import Micros
+from broker.devices.processing.contract import Calibration, Checks, Counter, Derived
 
 
 class Quantity(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -81,6 +82,14 @@ class Output(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw
     """The unit the attribute is kept in; None: as the table of quantities has it. Converted where the device's differs."""
     entity: str | None = None
     """Another entity than the virtual sensor's own."""
+    name: str = ""
+    """By which derived values refer to it; '': the quantity."""
+    calibration: Calibration | None = None
+    counter: Counter | None = None
+    checks: Checks | None = None
+    """None: only what is physically possible."""
+    implausible: Literal["history", "current"] = "history"
+    """Whether a value that fails a check may become the entity's current one; marked it is in both."""
 
 
 class VirtualSensor(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -93,6 +102,8 @@ class VirtualSensor(Struct, frozen=True, rename="camel", forbid_unknown_fields=T
     entity_type: str
     """Expanded name (IRI), used when the entity is not there yet."""
     outputs: tuple[Output, ...]
+    derived: tuple[Derived, ...] = ()
+    """What is made of the outputs; each may use those before it."""
     place: str | None = None
     """URN of the place that its entity is tied to, or of the entity itself; None: not said here."""
     note: str = ""
@@ -100,12 +111,13 @@ class VirtualSensor(Struct, frozen=True, rename="camel", forbid_unknown_fields=T
     @property
     def entities(self) -> set[str]:
         """The entities it writes."""
-        return {self.entity, *(output.entity for output in self.outputs if output.entity)}
+        others = [*self.outputs, *self.derived]
+        return {self.entity, *(other.entity for other in others if other.entity)}
 
     @property
     def written(self) -> set[tuple[str, str]]:
         """What it writes: entity, attribute (IRI)."""
-        return {(output.entity or self.entity, output.attribute) for output in self.outputs}
+        return {(one.entity or self.entity, one.attribute) for one in (*self.outputs, *self.derived)}
 
 
 class Binding(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -118,6 +130,10 @@ class Binding(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, k
     """The device's channel that is the virtual sensor; '' when the whole device is."""
     valid_from: Micros
     valid_to: Micros | None = None
+    start_readings: dict[str, float] = {}
+    """What the meter showed when it was put up, by quantity or attribute (IRI), in the virtual sensor's units."""
+    end_readings: dict[str, float] = {}
+    """What it showed when it was taken down."""
 
     def covers(self, at: Micros) -> bool:
         """Whether the binding holds at `at`."""

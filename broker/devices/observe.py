@@ -1,7 +1,7 @@
-"""Resolved measurements onto an entity: the current values, the history rows, the change. Pure.
+"""Observations onto an entity: the current values, the history rows, the change. Pure.
 
 Late data is history, not news: an observation older than the current one is kept in the history and changes nothing
-else. Everything observed carries the device that observed it.
+else. So is one that is not plausible, and it says so. Everything observed carries the device that observed it.
 """
 
 from __future__ import annotations
@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from broker.clock import Stamp, iso, parse_iso
-from broker.codecs.base import CodecError, Measurement
-from broker.codecs.quantities import UnitError, convert, quantity
-from broker.devices.model import Output
-from broker.devices.placing import first_tie, tie_row
-from broker.devices.resolve import Resolved
+from broker.devices.placing import Tie, tie_row
+from broker.devices.processing.observation import Observation
 from broker.ngsild.change import AttributeTrigger, EntityChange
-from broker.ngsild.model import DEFAULT_VOCAB, Attributes, Entity, Instance, Iri, default_instance
+from broker.ngsild.model import DEFAULT_VOCAB, IMPLAUSIBLE, Attributes, Entity, Instance, Iri, default_instance
 from broker.stores.base import HistoryRow
 
 OBSERVED_BY: Iri = DEFAULT_VOCAB + "observedBy"
@@ -26,31 +23,26 @@ def device_urn(device_id: str) -> str:
     return f"urn:ngsi-ld:Device:{device_id}"
 
 
-def in_unit(measurement: Measurement, output: Output) -> tuple[object, str]:
-    """The measurement's value and unit as the virtual sensor's contract wants them. CodecError when it cannot be."""
-    value = measurement.value
-    try:
-        wanted = output.unit if output.unit is not None else quantity(measurement.quantity).unit
-        if wanted == measurement.unit or isinstance(value, (bool, str)):
-            return value, measurement.unit
-        return convert(value, measurement.unit, wanted), wanted
-    except UnitError as error:
-        raise CodecError(f"Quantity '{measurement.quantity}': {error}") from None
-
-
 def observe(
-    entity: Entity | None, observations: Sequence[Resolved], *, device_id: str, uplink_id: str, stamp: Stamp
+    entity: Entity | None,
+    observations: Sequence[Observation],
+    *,
+    device_id: str,
+    uplink_id: str,
+    stamp: Stamp,
+    tie: Tie | None = None,
 ) -> tuple[EntityChange | None, list[HistoryRow]]:
     """The change of one entity by an uplink's observations (oldest first), and their history rows.
 
-    The change is None when nothing is newer than what the entity has.
+    The change is None when nothing is newer than what the entity has. `tie`: what an entity that is not there yet is
+    created with beside what is observed.
     """
     first = observations[0]
     attrs: Attributes = dict(entity["attrs"]) if entity is not None else {}
     triggers: dict[Iri, AttributeTrigger] = {}
     history: list[HistoryRow] = []
     for observation in observations:
-        name, at = observation.output.attribute, observation.measurement.observed_at
+        name, at = observation.attribute, observation.at
         instance = _instance(observation, device_id, stamp)
         instances = attrs.get(name, [])
         current = default_instance(instances)
@@ -68,9 +60,12 @@ def observe(
                 uplink_id=uplink_id,
                 device_id=device_id,
                 binding_id=observation.binding.id,
+                lineage=observation.lineage,
             )
         )
-        if current is not None and (_observed_at(current) > at or _same(current, instance)):
+        if not observation.current or (
+            current is not None and (_observed_at(current) > at or _same(current, instance))
+        ):
             continue
         attrs[name] = [instance, *(one for one in instances if "datasetId" in one)]
         if name not in triggers:
@@ -79,13 +74,12 @@ def observe(
         return None, history
     after: Entity
     if entity is None:
-        tied = first_tie(first.sensor, stamp) if first.entity_id == first.sensor.entity else None
-        if tied is not None and tied[0] not in attrs:
-            attrs[tied[0]], triggers[tied[0]] = [tied[1]], "attributeCreated"
-            history.append(tie_row(first.entity_id, *tied, stamp))
+        if tie is not None and tie[0] not in attrs:
+            attrs[tie[0]], triggers[tie[0]] = [tie[1]], "attributeCreated"
+            history.append(tie_row(first.entity_id, *tie, stamp))
         after = {
             "id": first.entity_id,
-            "type": [first.sensor.entity_type],
+            "type": [first.entity_type],
             "attrs": attrs,
             "createdAt": stamp.text,
             "modifiedAt": stamp.text,
@@ -113,12 +107,10 @@ def _observed_at(instance: Instance) -> int:
     return (parse_iso(text) or 0) if text is not None else 0
 
 
-def _instance(observation: Resolved, device_id: str, stamp: Stamp) -> Instance:
-    measurement = observation.measurement
-    value, unit = in_unit(measurement, observation.output)
-    instance: Instance = {"type": "Property", "value": value, "observedAt": iso(measurement.observed_at)}
-    if unit:
-        instance["unitCode"] = unit
+def _instance(observation: Observation, device_id: str, stamp: Stamp) -> Instance:
+    instance: Instance = {"type": "Property", "value": observation.value, "observedAt": iso(observation.at)}
+    if observation.unit:
+        instance["unitCode"] = observation.unit
     instance["createdAt"] = instance["modifiedAt"] = stamp.text
     instance["attrs"] = {
         OBSERVED_BY: [
@@ -130,4 +122,13 @@ def _instance(observation: Resolved, device_id: str, stamp: Stamp) -> Instance:
             }
         ]
     }
+    if observation.failed:
+        instance["attrs"][IMPLAUSIBLE] = [
+            {
+                "type": "Property",
+                "value": list(observation.failed),
+                "createdAt": stamp.text,
+                "modifiedAt": stamp.text,
+            }
+        ]
     return instance

@@ -13,7 +13,7 @@ clock may run ahead of ours.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec.structs import replace
@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from broker.clock import Micros, Stamp, iso
 from broker.devices.follow import bindings_of, device_needs, follow, model_of
 from broker.devices.model import Binding, Device, DeviceModel, SwapRecord, VirtualSensor
+from broker.devices.processing.rules import check_readings
 from broker.devices.registry import as_binding, as_device, as_sensor, as_swap, to_body
 from broker.devices.take_back import reattribution, take_back, take_back_needs
 from broker.errors import AlreadyExists, BadRequestData, Conflict, ResourceNotFound
@@ -93,6 +94,9 @@ class Swap(Alone):
     """The device's channel that becomes the virtual sensor; '' for all of it."""
     by: str = ""
     why: str = ""
+    start_readings: dict[str, float] = field(default_factory=dict)
+    """What the new device's meter shows at `at`, and what the old one's showed: by quantity or attribute (see `Binding`)."""
+    end_readings: dict[str, float] = field(default_factory=dict)
 
     def needs(self, seen: Snapshot) -> Needs:
         """Both devices with their models, entities and bindings; what is left of the virtual sensor's values."""
@@ -107,6 +111,8 @@ class Swap(Alone):
     def apply(self, view: View, stamp: Stamp) -> Effects[Swapped]:
         """Bindings, the new device, both devices' entities, the record of it."""
         sensor = _sensor(view, self.virtual_sensor)
+        check_readings(sensor, self.start_readings, "startReadings")
+        check_readings(sensor, self.end_readings, "endReadings")
         open_now, version = self._open(view)
         device, registered = self._device(view, open_now)
         model = model_of(view, device.model)
@@ -118,8 +124,9 @@ class Swap(Alone):
             channel=self.channel,
             valid_from=self.at,
             valid_to=None,
+            start_readings=self.start_readings,
         )
-        closed = replace(open_now, valid_to=self.at) if open_now is not None else None
+        closed = replace(open_now, valid_to=self.at, end_readings=self.end_readings) if open_now is not None else None
         record = SwapRecord(
             id=view.new_id(),
             kind="swap",
@@ -212,6 +219,8 @@ class Unbind(Alone):
     at: Micros
     by: str = ""
     why: str = ""
+    end_readings: dict[str, float] = field(default_factory=dict)
+    """As a swap's."""
 
     def needs(self, seen: Snapshot) -> Needs:
         """The bindings and the device; what is left of the virtual sensor's values."""
@@ -227,7 +236,8 @@ class Unbind(Alone):
         open_now = as_binding(record) if record is not None else None
         if record is None or open_now is None or open_now.valid_from >= self.at:
             raise ResourceNotFound(f"No device is '{self.virtual_sensor}' before {iso(self.at)}.")
-        closed = replace(open_now, valid_to=self.at)
+        check_readings(_sensor(view, self.virtual_sensor), self.end_readings, "endReadings")
+        closed = replace(open_now, valid_to=self.at, end_readings=self.end_readings)
         made = SwapRecord(
             id=view.new_id(),
             kind="unbind",
@@ -296,7 +306,7 @@ class Undo(Alone):
             effects.records.append(_binding_write(never, stamp, opened[1]))
             _take_back(effects, view, stamp, opened[0], swap.at)
         if closed is not None:
-            again = replace(closed[0], valid_to=None)
+            again = replace(closed[0], valid_to=None, end_readings={})
             changed.append(again)
             effects.records.append(_binding_write(again, stamp, closed[1]))
             effects.result = Undone(undone, again)

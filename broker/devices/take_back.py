@@ -15,6 +15,8 @@ import msgspec
 from broker.clock import Micros, Stamp, parse_iso
 from broker.devices.model import Binding, VirtualSensor
 from broker.devices.observe import OBSERVED_BY, device_urn
+from broker.devices.processing.plan import key_of
+from broker.devices.processing.state import Remaining, as_sensor_state, rewind, state_body
 from broker.devices.registry import as_sensor
 from broker.devices.revisions import revision_key
 from broker.ngsild.change import AttributeTrigger, EntityChange
@@ -35,7 +37,7 @@ def take_back_needs(seen: Snapshot, binding: Binding, since: Micros) -> Needs:
     """What `take_back` has to see."""
     sensor: tuple[RecordKind, str] = ("virtual_sensor", binding.virtual_sensor)
     revisions: tuple[RecordKind, str] = ("revision", revision_key(*sensor))
-    needs = Needs(records={sensor}, found={revisions})
+    needs = Needs(records={sensor, ("sensor_state", binding.virtual_sensor)}, found={revisions})
     for entity, attribute in written_by(seen.records.get(sensor), seen.found.get(revisions, ())):
         needs.entities.add(entity)
         needs.latest.add(Latest(entity, attribute, binding.id, since))
@@ -64,6 +66,25 @@ def take_back(effects: Effects[Any], view: View, stamp: Stamp, binding: Binding,
                 left[attribute] = row.instance if row is not None else None
         if left:
             effects.changes.append(_fallen_back(entity, left, stamp))
+    _rewound(effects, view, binding, since, written)
+
+
+def _rewound(effects: Effects[Any], view: View, binding: Binding, since: Micros, written: set[tuple[str, Iri]]) -> None:
+    """The virtual sensor's state goes back with its values: its meters count on from what is left."""
+    record = view.record("sensor_state", binding.virtual_sensor)
+    sensor = view.record("virtual_sensor", binding.virtual_sensor)
+    if record is None or sensor is None:
+        return
+    remaining: dict[str, Remaining] = {}
+    for entity_id, attribute in written:
+        row = view.latest(Latest(entity_id, attribute, binding.id, since))
+        value = row.instance.get("value") if row is not None and row.instance is not None else None
+        if row is not None and value is not None and row.observed_at < since:
+            remaining[key_of(as_sensor(sensor), entity_id, attribute)] = Remaining(row.observed_at, value)
+    state = rewind(as_sensor_state(record), since, remaining)
+    effects.records.append(
+        RecordWrite("sensor_state", record.id, state_body(state), record.version + 1, record.version)
+    )
 
 
 def reattribution(effects: Effects[Any], view: View, stamp: Stamp, device_id: str, since: Micros) -> None:

@@ -88,9 +88,7 @@ def _same(one: Instance | None, other: Instance | None) -> bool:
     return (
         _equal(a, b)
         and subs.keys() == others.keys()
-        and all(
-            len(subs[name]) == len(others[name]) and all(map(_same, subs[name], others[name])) for name in subs
-        )
+        and all(len(subs[name]) == len(others[name]) and all(map(_same, subs[name], others[name])) for name in subs)
     )
 
 

@@ -84,6 +84,9 @@ NGSI_LD_NULL: Final = "urn:ngsi-ld:null"
 DEFAULT_VOCAB: Final = "https://uri.etsi.org/ngsi-ld/default-context/"
 """What the core @context prefixes unknown terms with."""
 
+IMPLAUSIBLE: Final[Iri] = DEFAULT_VOCAB + "implausible"
+"""Sub-attribute of a device's value that failed checks of plausibility: their names."""
+
 LOCATION: Final[Iri] = "https://uri.etsi.org/ngsi-ld/location"
 
 

@@ -19,8 +19,13 @@ from broker.codecs.base import CodecError, Measurement
 from broker.config import Limits
 from broker.devices.model import Binding, DeviceModel, VirtualSensor
 from broker.devices.observe import observe
+from broker.devices.placing import Tie, first_tie
+from broker.devices.processing.observation import Observation, Source
+from broker.devices.processing.plan import plan_of
+from broker.devices.processing.process import Processed, process
+from broker.devices.processing.state import as_sensor_state, state_body
 from broker.devices.registry import as_binding, as_device, as_sensor, as_state, to_body
-from broker.devices.resolve import Resolution, Resolved, resolve
+from broker.devices.resolve import Resolution, resolve
 from broker.devices.revisions import revision_key
 from broker.devices.state import heard
 from broker.devices.take_back import written_by
@@ -88,6 +93,11 @@ class ApplyUplink:
             sensor = seen.records.get(("virtual_sensor", sensor_id))
             if sensor is not None:
                 needs.entities |= as_sensor(sensor).entities
+                plan = plan_of(as_sensor(sensor))
+                if plan.remembers:
+                    needs.records.add(("sensor_state", sensor_id))
+                if plan.counts:
+                    needs.found.add(("binding", f"sensor:{sensor_id}"))
             if self.was == "applied":
                 needs.found.add(("revision", revision_key("virtual_sensor", sensor_id)))
         return needs
@@ -135,14 +145,39 @@ class ApplyUplink:
             ended = self._ended(view, "quarantined", reason, at=at, measurements=plausible)
         else:
             try:
-                effects = self._entity_effects(view, resolution, stamp)
+                processed = self._processed(view, resolution)
             except CodecError as error:
                 return self._ended(view, "rejected", str(error), at=at)
-            ended = self._ended(view, "applied", _left_out(odd, resolution, self.limits), at=at, measurements=plausible)
+            effects = self._entity_effects(view, processed.observations, stamp)
+            failed = [one for one in processed.observations if one.failed]
+            reason = _left_out(odd, resolution, failed, self.limits)
+            ended = self._ended(view, "applied", reason, at=at, measurements=plausible)
+            if failed and isinstance(ended.result, Receipt):
+                checks = tuple(check for one in failed for check in one.failed)
+                ended.result = msgspec.structs.replace(ended.result, implausible=checks)
             ended.changes, ended.history = effects.changes, effects.history
+            ended.records += _state_writes(view, processed)
         if self.was == "applied":
             ended.superseded = self._superseded(view, stamp)
         return ended
+
+    def _processed(self, view: View, resolution: Resolution) -> Processed:
+        """The resolved measurements, calibrated, counted and checked, with what is derived of them."""
+        assert self.decoded.model is not None
+        versions = {
+            one.sensor.id: record.version
+            for one in resolution.resolved
+            if (record := view.record("virtual_sensor", one.sensor.id)) is not None
+        }
+        source = Source(self.decoded.model.id, self.decoded.model_version, self.uplink.observed_at, versions)
+        # What a kept uplink told of an earlier time holds as it was made then.
+        held = self.since if self.was == "applied" and self.since is not None else None
+        return process(
+            [one for one in resolution.resolved if held is None or one.measurement.observed_at >= held],
+            source,
+            lambda sensor_id: as_sensor_state(view.record("sensor_state", sensor_id)),
+            lambda sensor_id: [as_binding(record) for record in view.found("binding", f"sensor:{sensor_id}")],
+        )
 
     def _registry(self, view: View) -> tuple[list[Binding], dict[str, VirtualSensor]]:
         bindings = [as_binding(record) for record in view.found("binding", f"device:{self.uplink.device_id}")]
@@ -153,27 +188,37 @@ class ApplyUplink:
         }
         return bindings, sensors
 
-    def _entity_effects(self, view: View, resolution: Resolution, stamp: Stamp) -> Effects[None]:
+    def _entity_effects(self, view: View, observations: Sequence[Observation], stamp: Stamp) -> Effects[None]:
         effects: Effects[None] = Effects(None)
-        by_entity: dict[str, list[Resolved]] = {}
-        for resolved in resolution.resolved:
-            by_entity.setdefault(resolved.entity_id, []).append(resolved)
-        for entity_id, observations in by_entity.items():
+        by_entity: dict[str, list[Observation]] = {}
+        for observation in observations:
+            by_entity.setdefault(observation.entity_id, []).append(observation)
+        for entity_id, observed in by_entity.items():
+            entity = view.entity(entity_id)
             change, history = observe(
-                view.entity(entity_id),
-                observations,
+                entity,
+                observed,
                 device_id=self.uplink.device_id,
                 uplink_id=self.uplink_id,
                 stamp=stamp,
+                tie=self._tie(view, entity_id, stamp) if entity is None else None,
             )
             effects.history += history
             if change is not None:
                 effects.changes.append(change)
         return effects
 
+    def _tie(self, view: View, entity_id: str, stamp: Stamp) -> Tie | None:
+        """What ties an entity that is created to the place of the virtual sensor whose own it is."""
+        _, sensors = self._registry(view)
+        ties = (first_tie(sensor, stamp) for sensor in sensors.values() if sensor.entity == entity_id)
+        return next((tie for tie in ties if tie is not None), None)
+
     def _superseded(self, view: View, stamp: Stamp) -> list[Superseded]:
         """What the uplink brought the first time: what it brings now stands in its place."""
         times = [measurement.observed_at for measurement in self.decoded.measurements]
+        if self.since is not None:
+            times = [time for time in times if time >= self.since]
         entities: set[str] = set()
         for record in view.found("binding", f"device:{self.uplink.device_id}"):
             sensor_id = as_binding(record).virtual_sensor
@@ -239,6 +284,15 @@ def _by_time(
     return plausible, odd
 
 
+def _state_writes(view: View, processed: Processed) -> list[RecordWrite]:
+    writes = []
+    for sensor_id, state in processed.states.items():
+        record = view.record("sensor_state", sensor_id)
+        version, expected = (record.version + 1, record.version) if record is not None else (1, 0)
+        writes.append(RecordWrite("sensor_state", sensor_id, state_body(state), version, expected))
+    return writes
+
+
 def _unbound(device_id: str, bindings: Sequence[Binding], at: Micros) -> str:
     """Why the quarantine has it, for people: a device that was something once is told from one that never was."""
     ended = [
@@ -252,7 +306,7 @@ def _unbound(device_id: str, bindings: Sequence[Binding], at: Micros) -> str:
     )
 
 
-def _left_out(odd: Sequence[Measurement], resolution: Resolution, limits: Limits) -> str:
+def _left_out(odd: Sequence[Measurement], resolution: Resolution, failed: Sequence[Observation], limits: Limits) -> str:
     """What of an applied uplink did not become a value, for people; '' when all that has a place did."""
     said = []
     if odd:
@@ -262,6 +316,9 @@ def _left_out(odd: Sequence[Measurement], resolution: Resolution, limits: Limits
         )
     if resolution.unbound:
         said.append(f"{len(resolution.unbound)} measurements left out: no virtual sensor was bound at their time.")
+    if failed:
+        examples = ", ".join(f"{one.lineage['quantity']} {one.value} ({', '.join(one.failed)})" for one in failed[:3])
+        said.append(f"{len(failed)} implausible: {examples}{', …' if len(failed) > 3 else ''}.")
     return " ".join(said)
 
 

@@ -82,6 +82,8 @@ class Receipt(Struct, frozen=True):
     uplink_id: str
     outcome: Outcome
     reason: str = ""
+    implausible: tuple[str, ...] = ()
+    """The checks that its values failed, by name; one several times for several values."""
 
 
 class Intake(Protocol):

@@ -101,6 +101,8 @@ class Uplinks:
         _counter(uplink.source, receipt.outcome).inc()
         if receipt.outcome == "applied":
             _MEASURED.inc(len(decoded.measurements))
+        for check in receipt.implausible:
+            metrics.implausible.labels(check).inc()
         report = log.info if receipt.outcome in ("applied", "duplicate") and not receipt.reason else log.warning
         report(
             "uplink." + receipt.outcome,

@@ -77,4 +77,3 @@ async def behind(store: TenantStore, entity_ids: Iterable[str], now: Micros) -> 
         states={device: as_state(kept.get(("device_state", device))) for device in here},
         alarms=alarms,
     )
-

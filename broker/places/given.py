@@ -71,7 +71,9 @@ def parse_crs(text: str) -> Crs:
         return SWEREF99TM
     if text == WGS84:
         return WGS84
-    raise BadRequestData(f"'crs' must be {WGS84} (longitude, latitude) or {SWEREF99TM} (SWEREF 99 TM), got '{text[:60]}'.")
+    raise BadRequestData(
+        f"'crs' must be {WGS84} (longitude, latitude) or {SWEREF99TM} (SWEREF 99 TM), got '{text[:60]}'."
+    )
 
 
 def parse_rename(text: str) -> dict[str, str]:

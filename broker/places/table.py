@@ -84,7 +84,9 @@ def _lines(text: str, most: int) -> list[tuple[int, list[str]]]:
     heading = text[: text.find("\n")] if "\n" in text else text
     delimiter = max(";,\t", key=heading.count)  # the first of them where none is there
     found: list[tuple[int, list[str]]] = []
-    for number, cells in enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), start=1):
+    for number, cells in enumerate(
+        csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True), start=1
+    ):
         if any(cell.strip() for cell in cells):
             if len(found) > most:
                 raise BadRequestData(
@@ -135,9 +137,7 @@ def _pair(columns: Sequence[_Column], wanted: Crs | None) -> tuple[tuple[int, in
     return None, WGS84
 
 
-def _row(
-    number: int, cells: list[str], columns: Sequence[_Column], pair: tuple[int, int] | None, crs: Crs
-) -> Given:
+def _row(number: int, cells: list[str], columns: Sequence[_Column], pair: tuple[int, int] | None, crs: Crs) -> Given:
     given = Given(number)
     by_name = {column.name: cell for column, cell in zip(columns, cells, strict=False)}
     given.id, given.type, given.parent = (by_name.get(member, "").strip() for member in _MEMBERS)

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from broker.clock import Micros
-from broker.ngsild.model import Entity, Instance, Iri
+from broker.ngsild.model import IMPLAUSIBLE, Entity, Instance, Iri
 from broker.query.ast import EntityQuery
 
 RecordKind = Literal[
@@ -93,7 +93,7 @@ class Record(Struct, frozen=True):
 
 class Latest(Struct, frozen=True):
     """Asks for the newest history row of an attribute's default instance that would be left, if those that a binding
-    brought since a time did not hold.
+    brought since a time did not hold. Values that failed a check are passed over.
     """
 
     entity_id: str
@@ -197,6 +197,11 @@ class HistoryRow(Struct, frozen=True):
     """How a device's value was made, JSON: the device model and virtual sensor with their versions, the raw value, …"""
     superseded: int | None = None
     """The version of the change since which the row does not hold any more. Not written with the row."""
+
+
+def plausible(row: HistoryRow) -> bool:
+    """Whether the row's value failed no check of plausibility."""
+    return row.instance is None or IMPLAUSIBLE not in row.instance.get("attrs", {})
 
 
 class Superseded(Struct, frozen=True):

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from broker.ngsild.model import IMPLAUSIBLE
 from broker.stores.base import ChangeSet, HistoryRow, Latest, Needs, Superseded, TenantStore
-from tests.support.stores import MOMENT, history_row
+from tests.support.stores import MOMENT, history_row, prop
 
 ROOM = "urn:ngsi-ld:Room:214"
 ROWS = [
@@ -118,3 +119,13 @@ async def test_the_newest_row_that_would_be_left(filled: TenantStore) -> None:
 async def test_the_attributes_that_there_is_a_history_of(filled: TenantStore) -> None:
     assert await filled.history_attributes(ROOM) == sorted({row.attribute for row in ROWS})
     assert await filled.history_attributes("urn:e:nowhere") == []
+
+
+async def test_a_value_that_failed_a_check_is_not_what_would_be_left(filled: TenantStore) -> None:
+    odd = history_row(ROOM, "temperature", 90, 8, 9999)
+    assert odd.instance is not None
+    await filled.commit(
+        ChangeSet(history=[replace(odd, instance={**odd.instance, "attrs": {IMPLAUSIBLE: [prop(["range"])]}})])
+    )
+    newest = Latest(ROOM, ROWS[0].attribute, "b7", 0)
+    assert (await filled.load(Needs(latest={newest}))).latest == {newest: ROWS[3]}

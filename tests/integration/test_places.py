@@ -229,7 +229,9 @@ async def test_files_that_are_too_long_or_in_another_charset_say_so(tmp_path: Pa
         await imported(api, "id,type\n1,B\n2,B\n")
         assert "places.import_rows" in (await imported(api, "id,type\n1,B\n2,B\n3,B\n", 400))["detail"]
         swedish = "id;type;name\nö;Building;Öl\n".encode("windows-1252")
-        told = await api.problem(400, "BadRequestData", "POST", "/api/v1/places/import", swedish, Content_Type="text/csv")
+        told = await api.problem(
+            400, "BadRequestData", "POST", "/api/v1/places/import", swedish, Content_Type="text/csv"
+        )
         assert "charset=windows-1252" in told
         kind = "text/csv; charset=windows-1252"
         await api.ask("POST", "/api/v1/places/import", swedish, status=200, Content_Type=kind)
@@ -459,7 +461,9 @@ async def test_places_are_found_by_type_name_and_position(
 ) -> None:
     async with running_broker(tmp_path) as api:
         await imported(api, CSV)
-        await api.ask("POST", "/entities", {"id": "urn:x:1", "type": "Bench", "name": {"value": "Klassrum"}}, status=201)
+        await api.ask(
+            "POST", "/entities", {"id": "urn:x:1", "type": "Bench", "name": {"value": "Klassrum"}}, status=201
+        )
         query = "&".join(f"{name}={quote(value)}" for name, value in parameters.items())
         listed = (await api.ask("GET", f"/api/v1/places?{query}", status=200)).json()
         assert {one["id"].rpartition(":")[2] for one in listed["places"]} == set(found)

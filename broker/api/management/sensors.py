@@ -78,15 +78,19 @@ def _expanded(document: dict[str, Any], context: Context) -> dict[str, Any]:
     outputs = made.get("outputs")
     if not isinstance(outputs, list):
         raise BadRequestData("'outputs' must be an array of objects with 'quantity' and 'attribute'.")
-    made["outputs"] = [
-        {**output, "attribute": context.expand(output["attribute"])}
-        if isinstance(output, dict) and isinstance(output.get("attribute"), str)
-        else output
-        for output in outputs
-    ]
+    for member in ("outputs", "derived"):
+        if isinstance(parts := made.get(member), list):
+            made[member] = [
+                {**part, "attribute": context.expand(part["attribute"])}
+                if isinstance(part, dict) and isinstance(part.get("attribute"), str)
+                else part
+                for part in parts
+            ]
     return made
 
 
 def _compacted(document: dict[str, Any], context: Context) -> dict[str, Any]:
-    outputs = [{**output, "attribute": context.compact(output["attribute"])} for output in document["outputs"]]
-    return {**document, "entityType": context.compact(document["entityType"]), "outputs": outputs}
+    made = {**document, "entityType": context.compact(document["entityType"])}
+    for member in ("outputs", "derived"):
+        made[member] = [{**part, "attribute": context.compact(part["attribute"])} for part in document.get(member, ())]
+    return made

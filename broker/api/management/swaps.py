@@ -11,13 +11,26 @@ from broker.api.management.shapes import BINDING_TIMES, shown_claim, shown_plan,
 from broker.api.parameters import parameters
 from broker.api.route import Route
 from broker.api.services import Services
+from broker.codecs.quantities import quantity_names
 from broker.devices.model import SwapRecord
 from broker.devices.registry import as_swap, to_body
 from broker.devices.swaps import Swap, Unbind, Undo
-from broker.errors import ResourceNotFound
+from broker.errors import BadRequestData, ResourceNotFound
 
 LIST = frozenset(("limit", "after", "virtualSensor", "device"))
-SWAP = ("virtualSensor", "device", "at", "model", "deviceName", "channel", "by", "why", "dryRun")
+SWAP = (
+    "virtualSensor",
+    "device",
+    "at",
+    "model",
+    "deviceName",
+    "channel",
+    "by",
+    "why",
+    "dryRun",
+    "startReadings",
+    "endReadings",
+)
 
 
 def routes(services: Services) -> list[Route]:
@@ -36,7 +49,19 @@ def routes(services: Services) -> list[Route]:
             channel=text(given, "channel") or "",
             by=text(given, "by") or "",
             why=text(given, "why") or "",
+            start_readings=readings(given, "startReadings"),
+            end_readings=readings(given, "endReadings"),
         )
+
+    def readings(given: dict[str, Any], member: str) -> dict[str, float]:
+        """What meters showed, by quantity or attribute; attributes by the names that the core @context gives."""
+        found = given.get(member)
+        if found is None:
+            return {}
+        if not isinstance(found, dict) or any(type(one) not in (int, float) for one in found.values()):
+            raise BadRequestData(f"'{member}' must be an object of numbers by quantity or attribute.")
+        names = quantity_names()
+        return {name if name in names else services.contexts.core.expand(name): one for name, one in found.items()}
 
     async def done(swap: Swap, *, dry_run: bool) -> web.Response:
         if dry_run:
@@ -60,7 +85,7 @@ def routes(services: Services) -> list[Route]:
 
     async def unbind(request: web.Request) -> web.Response:
         """Unbind a virtual sensor. No device is it any more, from now on or from the time that is said."""
-        given = members(await body(request, services), ("at", "by", "why"))
+        given = members(await body(request, services), ("at", "by", "why", "endReadings"))
         at = moment(given.get("at"), "at")
         unbound = await claims.unbind(
             Unbind(
@@ -68,6 +93,7 @@ def routes(services: Services) -> list[Route]:
                 at if at is not None else clock.now(),
                 by=text(given, "by") or "",
                 why=text(given, "why") or "",
+                end_readings=readings(given, "endReadings"),
             )
         )
         return answer(shown_times(to_body(unbound.closed), BINDING_TIMES))

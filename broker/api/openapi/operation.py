@@ -62,7 +62,10 @@ def operation(route: Route, settings: Settings) -> dict[str, Any]:
     if parameters:
         made["parameters"] = parameters
     if route.body:
-        made["requestBody"] = {"required": True, "content": {kind: _content(_body(route, kind)) for kind in _taken(route)}}
+        made["requestBody"] = {
+            "required": True,
+            "content": {kind: _content(_body(route, kind)) for kind in _taken(route)},
+        }
     made["responses"] = _responses(route)
     made["security"] = [] if route.public else [{"token": []}] if settings.http.token else [{}, {"token": []}]
     return made

@@ -157,6 +157,7 @@ MANAGEMENT: Final[dict[str, Known]] = {
         "What coordinates are: EPSG:4326 is longitude and latitude, EPSG:3006 SWEREF 99 TM. Without it as the file says.",
         {"type": "string", "enum": ["EPSG:3006", "EPSG:4326"]},
     ),
+    "datasetId": Known("Of the instance with this datasetId; without it the default one.", URI),
     "depth": Known(
         "Levels of places within places to show; without it all.", {"type": "integer", "minimum": 0, "maximum": 100}
     ),

@@ -1,7 +1,7 @@
 """Rows and entities as MongoDB documents, and back.
 
 What users wrote stays JSON text, for BSON would change it (dots, dollars, number kinds); beside it stand the fields that
-are looked up by. Raw bytes stay bytes.
+are looked up by. Raw bytes stay bytes. MongoDB's 64-bit numbers come as a type of their own: they are made plain here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def entity_document(entity: Entity, version: int, fields: tuple[str, ...] = ALL)
 
 def entity_from(document: Document) -> StoredEntity:
     """The entity of a document with `doc` and `version`."""
-    return StoredEntity(loads(document["doc"]), document["version"])
+    return StoredEntity(loads(document["doc"]), int(document["version"]))
 
 
 def history_document(row: HistoryRow) -> Document:
@@ -61,15 +61,15 @@ def history_from(document: Document) -> HistoryRow:
         entity_id=document["entity"],
         attribute=document["attribute"],
         dataset_id=document["dataset"],
-        observed_at=document["observed"],
-        recorded_at=document["recorded"],
-        version=document["version"],
+        observed_at=int(document["observed"]),
+        recorded_at=int(document["recorded"]),
+        version=int(document["version"]),
         instance=None if document["doc"] is None else loads(document["doc"]),
         uplink_id=document.get("uplink"),
         device_id=document.get("device"),
         binding_id=document.get("binding"),
         lineage=loads(document["lineage"]) if "lineage" in document else None,
-        superseded=document.get("superseded"),
+        superseded=int(document["superseded"]) if "superseded" in document else None,
     )
 
 
@@ -98,7 +98,7 @@ def outbox_document(row: OutboxRow) -> Document:
 def outbox_from(document: Document) -> OutboxRow:
     """The outbox row of a document (a dead letter's, too)."""
     return OutboxRow(
-        document["_id"], document["subscription"], document["entity"], document["at"], bytes(document["body"])
+        document["_id"], document["subscription"], document["entity"], int(document["at"]), bytes(document["body"])
     )
 
 
@@ -124,7 +124,7 @@ def record_from(document: Document) -> Record:
         kind=document["kind"],
         id=document["_id"].partition(":")[2],
         body=loads(document["doc"]),
-        version=document["version"],
+        version=int(document["version"]),
         keys=tuple(document["keys"]),
     )
 
@@ -151,7 +151,7 @@ def uplink_from(document: Document) -> UplinkRow:
         status=document["status"],
         reason=document["reason"],
         source=document["source"],
-        received_at=document["received"],
+        received_at=int(document["received"]),
         device_id=document["device"],
         frame_key=document.get("frame"),
         raw=bytes(document["raw"]),

@@ -35,6 +35,7 @@ from broker.stores.base import (
     TypeInfo,
     UplinkRow,
     UplinkStatus,
+    plausible,
 )
 from broker.stores.mongo import discovery, leases
 from broker.stores.mongo.change_set import Plan
@@ -174,9 +175,10 @@ class MongoTenant:
             "$or": [{"binding": {"$ne": wanted.binding_id}}, {"observed": {"$lt": wanted.since}}],
         }
         newest = [("observed", -1), ("version", -1)]
-        row = await self.database["history"].find_one(where, sort=newest)
-        if row is not None:
-            snapshot.latest[wanted] = history_from(row)
+        async for document in self.database["history"].find(where, sort=newest):
+            if plausible(row := history_from(document)):
+                snapshot.latest[wanted] = row
+                return
 
     # --- entities, records, history ---
 
@@ -327,7 +329,10 @@ class MongoTenant:
         ]
         with translated():
             rows = await (await self._uplinks.aggregate(stages)).to_list()
-        return [QuarantineGroup(row["_id"], row["count"], row["first"], row["last"], row["reason"]) for row in rows]
+        return [
+            QuarantineGroup(row["_id"], row["count"], int(row["first"]), int(row["last"]), row["reason"])
+            for row in rows
+        ]
 
     # --- the outbox ---
 
@@ -364,7 +369,7 @@ class MongoTenant:
         where = {"entity": entity_id, "_id": {"$gte": start, "$lt": start + "~"}}
         with translated():
             found = self.database["told"].find(where).sort([("delivered", 1), ("_id", 1)])
-            return [Told(row["subscription"], row["at"], row["delivered"]) async for row in found]
+            return [Told(row["subscription"], int(row["at"]), int(row["delivered"])) async for row in found]
 
     async def forget_told(self, before: Micros) -> int:
         """See TenantStore."""

@@ -12,7 +12,7 @@ import orjson
 
 from broker.clock import Micros
 from broker.ngsild.model import Iri
-from broker.stores.base import HistoryRow, Latest, Superseded
+from broker.stores.base import HistoryRow, Latest, Superseded, plausible
 from broker.stores.sqlite import bulk
 from broker.stores.sqlite.names import Names, number_of
 
@@ -91,13 +91,13 @@ def read_latest(connection: sqlite3.Connection, wanted: Latest) -> HistoryRow | 
         return None
     # A binding without a number has no rows: -1 is nobody's.
     binding = number_of(connection, wanted.binding_id)
-    row = connection.execute(
+    rows = connection.execute(
         f"{_SELECT} WHERE h.entity = ? AND h.name = ? AND h.dataset IS NULL AND h.superseded IS NULL"
         " AND NOT (ifnull(h.binding, -2) = ? AND h.observed_at >= ?)"
-        " ORDER BY h.observed_at DESC, h.version DESC LIMIT 1",
+        " ORDER BY h.observed_at DESC, h.version DESC",
         (entity, name, -1 if binding is None else binding, wanted.since),
-    ).fetchone()
-    return None if row is None else _row(wanted.entity_id, row)
+    )
+    return next((row for found in rows if plausible(row := _row(wanted.entity_id, found))), None)
 
 
 def supersede(connection: sqlite3.Connection, marks: list[Superseded]) -> None:

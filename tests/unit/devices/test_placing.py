@@ -19,9 +19,7 @@ ENTITY = "urn:e"
 
 
 def sensor(place: str | None, kind: str = "IndoorEnvironmentObserved", entity: str = ENTITY) -> VirtualSensor:
-    return VirtualSensor(
-        id="s", name="s", entity=entity, entity_type=DEFAULT_VOCAB + kind, outputs=(), place=place
-    )
+    return VirtualSensor(id="s", name="s", entity=entity, entity_type=DEFAULT_VOCAB + kind, outputs=(), place=place)
 
 
 def held(**ties: Any) -> Entity:
@@ -67,7 +65,9 @@ def test_the_entity_is_tied_to_the_place_and_to_nothing_that_was_its_place(
 
 
 def test_what_the_former_entity_is_tied_to_stays() -> None:
-    change, _ = follow_place(held(contained="urn:p"), sensor("urn:q", "Bin"), sensor("urn:p", "Bin", "urn:other"), STAMP)
+    change, _ = follow_place(
+        held(contained="urn:p"), sensor("urn:q", "Bin"), sensor("urn:p", "Bin", "urn:other"), STAMP
+    )
     assert change is not None
     assert ties_of(change.after) == {"contained": ["urn:q"]}
 

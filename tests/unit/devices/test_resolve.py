@@ -8,7 +8,10 @@ from broker.clock import SECOND, Stamp, iso
 from broker.codecs.base import CodecError, Measurement
 from broker.devices.model import Binding, DeviceState, Output, VirtualSensor
 from broker.devices.observe import OBSERVED_BY, observe
-from broker.devices.resolve import Resolved, resolve
+from broker.devices.processing.observation import Observation, Source
+from broker.devices.processing.process import process
+from broker.devices.processing.state import EMPTY
+from broker.devices.resolve import resolve
 from broker.devices.state import heard
 from broker.ngsild.model import Entity
 
@@ -72,8 +75,9 @@ def test_what_the_virtual_sensor_has_no_output_for_is_unused_and_not_unbound() -
     assert [one.quantity for one in resolution.unused] == ["batteryVoltage"]
 
 
-def observations(*given: Measurement, unit: str | None = None) -> list[Resolved]:
-    return resolve(given, [binding("s", T0 - SECOND)], {"s": sensor(unit=unit)}).resolved
+def observations(*given: Measurement, unit: str | None = None) -> list[Observation]:
+    resolved = resolve(given, [binding("s", T0 - SECOND)], {"s": sensor(unit=unit)}).resolved
+    return process(resolved, Source("m", 1, T0, {"s": 1}), lambda _: EMPTY, lambda _: ()).observations
 
 
 def test_a_first_observation_creates_the_entity_with_unit_time_and_provenance() -> None:

@@ -147,7 +147,8 @@ def test_what_a_table_says_is_in_the_entities(
 plain = st.recursive(
     st.one_of(st.booleans(), numbers, texts),
     lambda inner: st.one_of(
-        st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(["a", "street.name", "$x", "å"]), inner, max_size=3)
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(["a", "street.name", "$x", "å"]), inner, max_size=3),
     ),
     max_leaves=6,
 )
@@ -205,7 +206,19 @@ anything = st.recursive(
         st.lists(inner, max_size=4),
         st.dictionaries(
             st.sampled_from(
-                ["type", "features", "properties", "geometry", "coordinates", "id", "parent", "crs", "name", "object", "x"]
+                [
+                    "type",
+                    "features",
+                    "properties",
+                    "geometry",
+                    "coordinates",
+                    "id",
+                    "parent",
+                    "crs",
+                    "name",
+                    "object",
+                    "x",
+                ]
             ),
             inner,
             max_size=5,
@@ -285,7 +298,7 @@ def test_what_is_no_number_is_a_problem(cell: str) -> None:
 
 
 def test_relationships_json_and_renamed_headings() -> None:
-    text = "OBJ,YTA,owner:relationship,tags:json\n1,7,urn:org:1 urn:org:2,\"[1,{\"\"a\"\":null}]\"\n"
+    text = 'OBJ,YTA,owner:relationship,tags:json\n1,7,urn:org:1 urn:org:2,"[1,{""a"":null}]"\n'
     (row,) = read_table(text, Options(rename={"OBJ": "id", "YTA": "floorArea:number:MTK"}))
     assert (row.id, row.problems) == ("1", [])
     assert row.attributes == {
