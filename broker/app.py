@@ -36,6 +36,7 @@ from broker.pipeline.claims import Claims
 from broker.pipeline.expiry import Expiry
 from broker.pipeline.intake import Uplink
 from broker.pipeline.quarantine import Quarantine
+from broker.pipeline.silence import Silence
 from broker.pipeline.tenants import Tenant, Tenants
 from broker.pipeline.uplinks import Uplinks
 from broker.pipeline.writer import Writer
@@ -66,6 +67,7 @@ class Parts:
     uplinks: Uplinks
     claims: Claims
     quarantine: Quarantine
+    silence: Silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
         inner.create_task(_watched(stop, "claims", _catch_up(parts, stop)))
         inner.create_task(_watched(stop, "quarantine", parts.quarantine.run(stop)))
         inner.create_task(_watched(stop, "contexts", parts.upkeep.run()))
+        inner.create_task(_watched(stop, "silence", parts.silence.run(stop)))
         try:
             async with _http(parts) as (host, port), asyncio.TaskGroup() as intakes:
                 tasks = [intakes.create_task(_watched(stop, name, run)) for name, run in _adapters(parts)]
@@ -147,7 +150,8 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         claims = Claims(here.store, here.writer, uplinks, _reader_of_kept(settings.limits), clock, settings.limits)
         quarantine = Quarantine(here.store, here.writer, clock, settings.quarantine.keep_days)
         upkeep = Upkeep(contexts, ContextShelf(here.store, here.writer))
-        yield Parts(settings, clock, store, outbound, contexts, upkeep, tenants, uplinks, claims, quarantine)
+        silence = Silence(here.store, here.writer, clock, settings.alarms, clock.new_id())
+        yield Parts(settings, clock, store, outbound, contexts, upkeep, tenants, uplinks, claims, quarantine, silence)
     finally:
         await outbound.close()
         await store.close()

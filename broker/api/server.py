@@ -10,6 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api import health, uplinks
 from broker.api.management import (
+    alarms,
     devices,
     lineage,
     places,
@@ -67,13 +68,14 @@ def all_routes(services: Services) -> list[Route]:
         *uplinks.routes(services),
         *devices.routes(services),
         *sensors.routes(services),
+        *sensor_state.routes(services),
         *places_import.routes(services),
         *places.routes(services),
-        *sensor_state.routes(services),
         *swaps.routes(services),
         *quarantine.routes(services),
         *received.routes(services),
         *lineage.routes(services),
+        *alarms.routes(services),
         *tenants.routes(services),
         *health.routes(services),
     ]

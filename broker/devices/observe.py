@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from broker.clock import Stamp, iso, parse_iso
-from broker.devices.placing import Tie, tie_row
+from broker.devices.placing import first_tie, tie_row
 from broker.devices.processing.observation import Observation
 from broker.ngsild.change import AttributeTrigger, EntityChange
 from broker.ngsild.model import DEFAULT_VOCAB, IMPLAUSIBLE, Attributes, Entity, Instance, Iri, default_instance
@@ -24,18 +24,11 @@ def device_urn(device_id: str) -> str:
 
 
 def observe(
-    entity: Entity | None,
-    observations: Sequence[Observation],
-    *,
-    device_id: str,
-    uplink_id: str,
-    stamp: Stamp,
-    tie: Tie | None = None,
+    entity: Entity | None, observations: Sequence[Observation], *, device_id: str, uplink_id: str, stamp: Stamp
 ) -> tuple[EntityChange | None, list[HistoryRow]]:
     """The change of one entity by an uplink's observations (oldest first), and their history rows.
 
-    The change is None when nothing is newer than what the entity has. `tie`: what an entity that is not there yet is
-    created with beside what is observed.
+    The change is None when nothing is newer than what the entity has.
     """
     first = observations[0]
     attrs: Attributes = dict(entity["attrs"]) if entity is not None else {}
@@ -74,12 +67,13 @@ def observe(
         return None, history
     after: Entity
     if entity is None:
-        if tie is not None and tie[0] not in attrs:
-            attrs[tie[0]], triggers[tie[0]] = [tie[1]], "attributeCreated"
-            history.append(tie_row(first.entity_id, *tie, stamp))
+        tied = first_tie(first.sensor, stamp) if first.entity_id == first.sensor.entity else None
+        if tied is not None and tied[0] not in attrs:
+            attrs[tied[0]], triggers[tied[0]] = [tied[1]], "attributeCreated"
+            history.append(tie_row(first.entity_id, *tied, stamp))
         after = {
             "id": first.entity_id,
-            "type": [first.entity_type],
+            "type": [first.sensor.entity_type],
             "attrs": attrs,
             "createdAt": stamp.text,
             "modifiedAt": stamp.text,

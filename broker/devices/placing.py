@@ -21,9 +21,6 @@ OBSERVES: Final[Iri] = DEFAULT_VOCAB + "refPointOfInterest"
 TIES: Final = (CONTAINED, SPACE_OF, OBSERVES)
 """Relationships that lead from what is contained to what contains it."""
 
-Tie = tuple[Iri, Instance]
-"""A relationship by name."""
-
 
 def objects(instance: Instance | None) -> tuple[str, ...]:
     """The ids that a relationship's instance leads to."""
@@ -40,7 +37,7 @@ def place_of(sensor: VirtualSensor | None) -> str | None:
     return sensor.place if sensor is not None and sensor.place != sensor.entity else None
 
 
-def first_tie(sensor: VirtualSensor, stamp: Stamp) -> Tie | None:
+def first_tie(sensor: VirtualSensor, stamp: Stamp) -> tuple[Iri, Instance] | None:
     """The relationship that the virtual sensor's entity is created with; None when it has no place but itself."""
     place = place_of(sensor)
     if place is None:

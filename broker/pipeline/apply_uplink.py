@@ -17,9 +17,10 @@ import msgspec
 from broker.clock import SECOND, Micros, Stamp, iso
 from broker.codecs.base import CodecError, Measurement
 from broker.config import Limits
+from broker.devices.alarms.heard import judge_uplink, uplink_needs
+from broker.devices.alarms.rules import Radio
 from broker.devices.model import Binding, DeviceModel, VirtualSensor
 from broker.devices.observe import observe
-from broker.devices.placing import Tie, first_tie
 from broker.devices.processing.observation import Observation, Source
 from broker.devices.processing.plan import plan_of
 from broker.devices.processing.process import Processed, process
@@ -100,10 +101,25 @@ class ApplyUplink:
                     needs.found.add(("binding", f"sensor:{sensor_id}"))
             if self.was == "applied":
                 needs.found.add(("revision", revision_key("virtual_sensor", sensor_id)))
+        needs.add(uplink_needs(seen.found.get(("binding", f"device:{uplink.device_id}"), ()), uplink.observed_at, seen))
         return needs
 
     def apply(self, view: View, stamp: Stamp) -> Effects[Receipt | Stale]:
-        """All that the uplink does."""
+        """All that the uplink does, and what that means for alarms."""
+        effects = self._applied(view, stamp)
+        uplink = self.uplink
+        judge_uplink(
+            effects,
+            view,
+            stamp,
+            device=uplink.device_id,
+            at=uplink.observed_at,
+            model=self.decoded.model,
+            radio=Radio(uplink.radio.rssi, uplink.radio.snr) if uplink.radio else None,
+        )
+        return effects
+
+    def _applied(self, view: View, stamp: Stamp) -> Effects[Receipt | Stale]:
         uplink = self.uplink
         if self.was is None and any(
             view.frame_applied(key) for key in (uplink.frame_key, *uplink.earlier_frame_keys) if key is not None
@@ -194,25 +210,17 @@ class ApplyUplink:
         for observation in observations:
             by_entity.setdefault(observation.entity_id, []).append(observation)
         for entity_id, observed in by_entity.items():
-            entity = view.entity(entity_id)
             change, history = observe(
-                entity,
+                view.entity(entity_id),
                 observed,
                 device_id=self.uplink.device_id,
                 uplink_id=self.uplink_id,
                 stamp=stamp,
-                tie=self._tie(view, entity_id, stamp) if entity is None else None,
             )
             effects.history += history
             if change is not None:
                 effects.changes.append(change)
         return effects
-
-    def _tie(self, view: View, entity_id: str, stamp: Stamp) -> Tie | None:
-        """What ties an entity that is created to the place of the virtual sensor whose own it is."""
-        _, sensors = self._registry(view)
-        ties = (first_tie(sensor, stamp) for sensor in sensors.values() if sensor.entity == entity_id)
-        return next((tie for tie in ties if tie is not None), None)
 
     def _superseded(self, view: View, stamp: Stamp) -> list[Superseded]:
         """What the uplink brought the first time: what it brings now stands in its place."""

@@ -198,9 +198,9 @@ async def test_a_value_that_was_taken_back_is_told_of_and_a_clients_value_says_s
     await broker.ask("POST", f"/ngsi-ld/v1/entities/{room(0)}/attrs", {"owner": {"type": "Property", "value": "IT"}})
     _, why = await broker.ask("GET", f"/api/v1/lineage?entity={room(0)}&attribute=owner")
     assert (why["from"], why["uplink"], why["made"]) == ("client", None, None)
-    with pytest.raises(Refused, match="has no .*humidity"):
+    with pytest.raises(Refused, match=r"has no .*humidity"):
         await broker.ask("GET", f"/api/v1/lineage?entity={room(0)}&attribute=humidity")
-    with pytest.raises(Refused, match="attribute.* is required"):
+    with pytest.raises(Refused, match=r"attribute.* is required"):
         await broker.ask("GET", f"/api/v1/lineage?entity={room(0)}")
 
 

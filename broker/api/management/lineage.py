@@ -85,12 +85,12 @@ def routes(services: Services) -> list[Route]:
         device = await store.record("device", row.device_id) if row.device_id is not None else None
         sensor = binding.body["virtualSensor"] if binding is not None else None
         swap = await swap_of(row.binding_id, sensor) if sensor is not None else None
-        model, version = lineage.get("model", (None, 0))
+        none = (None, 0)
         return {
             "uplink": {**shown_uplink(uplink), "raw": base64.b64encode(uplink.raw).decode()} if uplink else None,
             "device": device.body if device is not None else None,
-            "deviceModel": await as_it_was("device_model", model, version),
-            "virtualSensor": await as_it_was("virtual_sensor", sensor, lineage.get("sensor", 0)),
+            "deviceModel": await as_it_was("device_model", *lineage.get("model", none)),
+            "virtualSensor": await as_it_was("virtual_sensor", *lineage.get("sensor", none)),
             "binding": shown_times(binding.body, BINDING_TIMES) if binding is not None else None,
             "swap": swap,
         }

@@ -12,7 +12,7 @@ from msgspec import Struct
 from broker.clock import Micros
 from broker.codecs.base import CodecError, Measurement
 from broker.codecs.quantities import UnitError, convert, quantity
-from broker.devices.model import Binding, Output
+from broker.devices.model import Binding, Output, VirtualSensor
 from broker.devices.processing.plan import OutputPlan
 from broker.devices.processing.state import Value
 from broker.devices.resolve import Resolved
@@ -22,7 +22,7 @@ class Observation(Struct, frozen=True):
     """One value for one attribute of one entity, measured or derived."""
 
     entity_id: str
-    entity_type: str
+    sensor: VirtualSensor
     attribute: str
     value: Value
     unit: str
@@ -87,7 +87,7 @@ def observation(
     output = one.output
     return Observation(
         one.entity_id,
-        one.sensor.entity_type,
+        one.sensor,
         output.attribute,
         value,
         unit,

@@ -146,7 +146,7 @@ class Run:
         self.observations.append(
             Observation(
                 derived.entity or one.sensor.entity,
-                one.sensor.entity_type,
+                one.sensor,
                 derived.attribute,
                 made.value,
                 plan.unit,
