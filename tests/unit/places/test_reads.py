@@ -56,9 +56,9 @@ async def reads(folder: Path, rooms: int) -> Counter[str]:
             RecordWrite("device_state", f"d{n}", to_body(state), 1, 0),
         ]
     told: list[tuple[str, str, AlarmState]] = [("a", "s0", "open"), ("b", "s0", "closed"), ("c", "elsewhere", "open")]
-    for alarm_id, of, state in told:
+    for alarm_id, of, became in told:
         alarm = Alarm(
-            id=alarm_id, virtual_sensor=of, kind="silence", severity="low", state=state, text="", entity="urn:o:0",
+            id=alarm_id, virtual_sensor=of, kind="silence", severity="low", state=became, text="", entity="urn:o:0",
             since=MOMENT, opened_at=MOMENT,
         )  # fmt: skip
         changes.records.append(RecordWrite("alarm", alarm_id, to_body(alarm), 1, 0, alarm_keys(alarm)))
