@@ -235,6 +235,10 @@ async def test_files_that_are_too_long_or_in_another_charset_say_so(tmp_path: Pa
         kind = "text/csv; charset=windows-1252"
         await api.ask("POST", "/api/v1/places/import", swedish, status=200, Content_Type=kind)
         assert (await entity(api, "urn:ngsi-ld:Building:%25C3%25B6"))["name"]["value"] == "Öl"
+        for charset in ("unicode_escape", "idna", "zip", "klingon"):
+            kind = f"text/csv; charset={charset}"
+            told = await api.problem(400, "BadRequestData", "POST", "/api/v1/places/import", swedish, Content_Type=kind)
+            assert "windows-1252" in told
         await api.problem(
             415, "UnsupportedMediaType", "POST", "/api/v1/places/import", b"<gml/>", Content_Type="application/gml+xml"
         )
