@@ -10,6 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api import health, uplinks
 from broker.api.management import (
+    actuation,
     alarms,
     devices,
     lineage,
@@ -73,6 +74,7 @@ def all_routes(services: Services) -> list[Route]:
         *places.routes(services),
         *swaps.routes(services),
         *quarantine.routes(services),
+        *actuation.routes(services),
         *received.routes(services),
         *lineage.routes(services),
         *alarms.routes(services),

@@ -8,6 +8,8 @@ import click
 
 from broker import __version__
 from broker.cli.alarms import alarm
+from broker.cli.commands import command as command_group
+from broker.cli.commands import send
 from broker.cli.demo.command import demo
 from broker.cli.demo.listen import listen
 from broker.cli.devices import device, sensor
@@ -37,6 +39,8 @@ def main() -> None:
     knutpunkt undo ROOM-214-CLIMATE      take that back
     knutpunkt why urn:ngsi-ld:Room:214 temperature
                                          where a value comes from
+    knutpunkt send ROOM-214-CLIMATE reboot
+                                         tell a sensor something
 
     All but `serve`, `demo` and `listen` speak to a running broker: --url and --token, or KNUTPUNKT_URL and KNUTPUNKT_TOKEN.
     """
@@ -56,6 +60,8 @@ for command in (
     undo,
     swaps,
     why,
+    send,
+    command_group,
     quantities,
     tenant,
     alarm,

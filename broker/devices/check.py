@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from broker.codecs.downlink import check_template
 from broker.codecs.quantities import accepted_units, quantity_names
 from broker.codecs.registry import codec_names
 from broker.devices.alarms.check import check_watching
@@ -24,12 +25,15 @@ def check_id(value: str, what: str) -> None:
 
 
 def check_model(model: DeviceModel) -> None:
-    """Its codec and quantities are known."""
+    """Its codec and quantities are known, its commands can be encoded."""
     check_id(model.id, "device model")
     if model.codec not in codec_names():
         raise BadRequestData(f"'codec' must be one of {', '.join(sorted(codec_names()))}; got '{model.codec[:60]}'.")
     for sent in model.quantities:
         _check_quantity(sent.quantity, "quantities")
+    for name, template in model.commands.items():
+        check_id(name, "command")
+        check_template(name, template, model.network)
 
 
 def check_sensor(sensor: VirtualSensor) -> None:

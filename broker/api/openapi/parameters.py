@@ -174,6 +174,7 @@ MANAGEMENT: Final[dict[str, Known]] = {
     "limit": Known("Most on one page.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
     "near": Known("Around a position: longitude, latitude, metres.", TEXT, "", "18.0712,64.6214,300"),
     "newestFirst": Known("From the newest to the oldest.", FLAG),
+    "open": Known("Only those that anything more is to become of, or only those that have ended.", {"type": "boolean"}),
     "relationship": Known(
         "The relationship from a place to its parent; without it the one that suits their types.",
         TEXT,
@@ -211,6 +212,10 @@ MANAGEMENT: Final[dict[str, Known]] = {
     "virtualSensor": Known("Only of this virtual sensor.", TEXT, "", "room-214-climate"),
 }
 
+_COMMAND_STATUS: Final = Known(
+    "Only commands with this status.",
+    {"type": "string", "enum": ["queued", "sent", "acknowledged", "failed", "expired", "cancelled"]},
+)
 _EVOLUTION_FORMAT: Final = Known(
     "Representation; decides over 'options'. temporalValues is simplified: pairs of value and time.",
     {"type": "string", "enum": ["normalized", "concise", "simplified", "temporalValues"]},
@@ -219,6 +224,8 @@ _EVOLUTION_FORMAT: Final = Known(
 _NOT_OF_EVOLUTIONS: Final = Known("Not supported yet for temporal evolutions: refused with 422.", TEXT)
 
 SPECIAL: Final[dict[tuple[str, str], Known]] = {
+    ("actuation_every", "status"): _COMMAND_STATUS,
+    ("actuation_of_sensor", "status"): _COMMAND_STATUS,
     ("attributes_delete", "datasetId"): Known("The instance to delete; without it the default one.", TEXT, "6.7.3.2"),
     ("places_import_import_places", "type"): Known("Type of rows that say none.", TEXT, "", "Building"),
     ("places_listed", "after"): Known("Where the page begins, as 'next' of the page before says it.", TEXT),
@@ -264,6 +271,7 @@ ONE_ENTITY: Final = Known("The entity is meant only if it is of these types.", T
 PATH: Final[dict[str, Known]] = {
     "alarm": Known("Id of an alarm.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000003"),
     "attribute": Known("Name of an attribute: a term of the @context, or an IRI.", TEXT, "4.6.2", "temperature"),
+    "command": Known("Id of a command.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000003"),
     "context": Known(
         "Id or URL (percent-encoded) of an @context.", TEXT, "6.30.2", "019ab1c2-7d3e-7000-8000-000000000001"
     ),

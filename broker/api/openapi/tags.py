@@ -19,6 +19,11 @@ _GROUPS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
         "Identities that last, and which device is which.",
         ("/api/v1/virtual-sensors", "/api/v1/swaps", "/api/v1/devices/{device}/claim"),
     ),
+    (
+        "Commands",
+        "Tell a sensor something, and follow what becomes of it.",
+        ("/api/v1/commands", "/api/v1/virtual-sensors/{sensor}/commands"),
+    ),
     ("Places", "Buildings, rooms and any place: import, and all that is known of one.", ("/api/v1/places",)),
     (
         "Alarms",
