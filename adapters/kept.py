@@ -17,7 +17,10 @@ def read_kept(
     """The uplink that `raw` is, as it was read when it came in. Raises NotUnderstood (it was understood then)."""
     adapter, _, network = source.partition(":")
     if adapter == "mqtt":
-        return READERS[network](meta["topic"], raw, source=source, received_at=received_at, limits=limits)
+        uplink = READERS[network](meta["topic"], raw, source=source, received_at=received_at, limits=limits)
+        if "broker" in meta:
+            uplink.meta["broker"] = meta["broker"]
+        return uplink
     if adapter == "http":
         return HTTP_READERS[network](meta["event"], raw, source=source, received_at=received_at, limits=limits)
     return coap.read(
@@ -27,4 +30,5 @@ def read_kept(
         exchange=bytes.fromhex(meta.get("exchange", "")),
         received_at=received_at,
         limits=limits,
+        acknowledged=meta.get("ack", ""),
     )

@@ -1,7 +1,7 @@
 """The one place that builds the parts, runs them together, and stops them in order.
 
 start  store -> tenants (a writer and a delivery each) -> HTTP, MQTT, CoAP
-stop   HTTP, MQTT, CoAP take nothing new -> the writers drain -> deliveries end what is under way -> the store closes
+stop   HTTP, MQTT, CoAP take nothing new -> what is being sent to devices is settled -> the writers drain -> deliveries end what is under way -> the store closes
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from adapters.coap.server import CoapIntake
 from adapters.kept import read_kept
 from adapters.mqtt.client import MqttIntake
 from adapters.mqtt.networks import HTTP_READERS
+from adapters.mqtt.sender import MqttSender
 from broker import __version__
 from broker.api.server import build_app, make_runner
 from broker.api.services import Services
@@ -33,6 +34,7 @@ from broker.jsonld.resolver import ContextResolver
 from broker.jsonld.upkeep import Upkeep
 from broker.outbound import Fetched, Outbound
 from broker.pipeline.claims import Claims
+from broker.pipeline.downlinks import Downlinks
 from broker.pipeline.expiry import Expiry
 from broker.pipeline.intake import Uplink
 from broker.pipeline.quarantine import Quarantine
@@ -68,6 +70,7 @@ class Parts:
     claims: Claims
     quarantine: Quarantine
     silence: Silence
+    downlinks: Downlinks
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
         inner.create_task(_watched(stop, "quarantine", parts.quarantine.run(stop)))
         inner.create_task(_watched(stop, "contexts", parts.upkeep.run()))
         inner.create_task(_watched(stop, "silence", parts.silence.run(stop)))
+        inner.create_task(_watched(stop, "downlinks", parts.downlinks.run()))
         try:
             async with _http(parts) as (host, port), asyncio.TaskGroup() as intakes:
                 tasks = [intakes.create_task(_watched(stop, name, run)) for name, run in _adapters(parts)]
@@ -114,6 +118,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
                 for task in tasks:
                     task.cancel()
         finally:
+            await parts.downlinks.close()
             await parts.upkeep.close()
             await parts.tenants.close(settings.shutdown_seconds / 2, settings.shutdown_seconds / 5)
     log.info("broker.stopped")
@@ -149,9 +154,23 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         uplinks = Uplinks(here.store, here.writer, clock, settings.limits)
         claims = Claims(here.store, here.writer, uplinks, _reader_of_kept(settings.limits), clock, settings.limits)
         quarantine = Quarantine(here.store, here.writer, clock, settings.quarantine.keep_days)
+        downlinks = Downlinks(here.store, here.writer, clock, settings.actuation, _senders(settings, clock))
         upkeep = Upkeep(contexts, ContextShelf(here.store, here.writer))
         silence = Silence(here.store, here.writer, clock, settings.alarms, clock.new_id())
-        yield Parts(settings, clock, store, outbound, contexts, upkeep, tenants, uplinks, claims, quarantine, silence)
+        yield Parts(
+            settings=settings,
+            clock=clock,
+            store=store,
+            outbound=outbound,
+            contexts=contexts,
+            upkeep=upkeep,
+            tenants=tenants,
+            uplinks=uplinks,
+            claims=claims,
+            quarantine=quarantine,
+            silence=silence,
+            downlinks=downlinks,
+        )
     finally:
         await outbound.close()
         await store.close()
@@ -196,6 +215,7 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
         ready=lambda: _ready(parts),
         intake=parts.uplinks,
         claims=parts.claims,
+        downlinks=parts.downlinks,
         quarantine=parts.quarantine,
         uplink_readers=HTTP_READERS,
     )
@@ -243,9 +263,16 @@ def _adapters(parts: Parts) -> list[tuple[str, Coroutine[Any, Any, None]]]:
         mqtt = MqttIntake(one, parts.uplinks, parts.clock, settings.limits)
         intakes.append((f"mqtt:{mqtt.name}", mqtt.run()))
     if settings.coap.enabled:
-        coap = CoapIntake(settings.coap, parts.uplinks, parts.clock, settings.limits)
+        coap = CoapIntake(settings.coap, parts.uplinks, parts.clock, settings.limits, parts.downlinks)
         intakes.append(("coap", coap.run()))
     return intakes
+
+
+def _senders(settings: Settings, clock: Clock) -> dict[str, MqttSender]:
+    """What takes downlinks, by the name of the MQTT broker; of several with one name none, for it says not which."""
+    made = [MqttSender(one, clock.new_id()) for one in settings.mqtt]
+    names = [sender.name for sender in made]
+    return {sender.name: sender for sender in made if names.count(sender.name) == 1}
 
 
 async def _watched(stop: asyncio.Event, name: str, run: Coroutine[Any, Any, None]) -> None:

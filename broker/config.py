@@ -163,6 +163,27 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = 10.0
 
 
+class Actuation(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Commands to sensors."""
+
+    expire_seconds: Annotated[int, _doc("How long a command may wait that does not say it itself, seconds.", ge=1)] = (
+        24 * 3600
+    )
+    longest_seconds: Annotated[int, _doc("The longest that a command may wait, seconds.", ge=1)] = 30 * 24 * 3600
+    queued_per_sensor: Annotated[int, _doc("Open commands of one virtual sensor, count.", ge=1)] = 20
+    queued: Annotated[
+        int,
+        _doc("Open commands in all, count; found by the last look at them, so that it can be exceeded by a few.", ge=1),
+    ] = 10_000
+    look_seconds: Annotated[
+        float, _doc("How often it is looked for commands that can be sent or have expired, seconds.", gt=0)
+    ] = 2.0
+    handover_seconds: Annotated[
+        float, _doc("Time an MQTT broker has to acknowledge that it has a command, seconds.", gt=0)
+    ] = 5.0
+    keep_days: Annotated[int, _doc("How long commands that have ended are kept, days.", ge=1)] = 365
+
+
 class QuarantineSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Uplinks that nobody has claimed."""
 
@@ -183,6 +204,29 @@ class Tenancy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         ),
     ] = "implicit"
     most: Annotated[int, _doc("Tenants beside the default one, count.", ge=0)] = 100
+
+
+class Places(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Places: entities that contain others, by relationships."""
+
+    relationships: Annotated[
+        str,
+        _doc(
+            "Relationships that lead from what is contained to what contains it, names or IRIs, comma-separated; where an "
+            "entity has several, the first of these is its place."
+        ),
+    ] = "isSpaceOfBuilding,containedInPlace,refPointOfInterest"
+    types: Annotated[
+        str, _doc("Entity types that are places even when nothing is in them, names or IRIs, comma-separated.")
+    ] = "AdministrativeArea,Place,Site,Building,BuildingSpace,Room,PointOfInterest,Beach,Park,ParkingSpot,SportsField"
+    contained: Annotated[
+        int,
+        _doc("Entities within one place that one request looks at, count; an answer says when there are more.", ge=1),
+    ] = 10_000
+    levels: Annotated[
+        int, _doc("How deep places within places are followed, and how far up, levels.", ge=1, le=100)
+    ] = 20
+    import_rows: Annotated[int, _doc("Places in one import, count.", ge=1)] = 20_000
 
 
 class Alarms(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -217,7 +261,9 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     limits: Limits = Limits()
     writer: Writer = Writer()
     delivery: Delivery = Delivery()
+    actuation: Actuation = Actuation()
     tenants: Tenancy = Tenancy()
+    places: Places = Places()
     quarantine: QuarantineSettings = QuarantineSettings()
     alarms: Alarms = Alarms()
     log: Log = Log()

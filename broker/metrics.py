@@ -14,6 +14,7 @@ uplink_problems = Counter(
 measurements = Counter("knutpunkt_measurements", "Measurements, by what became of them", ["outcome"])
 implausible = Counter("knutpunkt_implausible", "Values that failed a check of plausibility, by check", ["check"])
 commands = Counter("knutpunkt_commands", "Commands applied by the writer, by outcome", ["outcome"])
+device_commands = Counter("knutpunkt_device_commands", "Commands to sensors, by what became of them", ["outcome"])
 commit_seconds = Histogram("knutpunkt_commit_seconds", "Time of one durable commit, seconds", buckets=SECONDS)
 commit_commands = Histogram(
     "knutpunkt_commit_commands", "Commands in one commit", buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512)

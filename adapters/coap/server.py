@@ -10,6 +10,10 @@ Content-Format 110 (SenML JSON), 112 (SenML CBOR), 42 or none (the device's own 
 | 4.15 | another Content-Format |
 | 5.03 | the writer is behind or the store is away; Max-Age tells when to send again |
 
+A command that waits for the device (`docs/actuation.md`) is the payload of the 2.04, as bytes (Content-Format 42), with an ETag of
+8 bytes that names it. The device acknowledges it by the query `ack=` and that ETag in hexadecimal on its next request, whose
+payload may be empty then. Until that it gets the command again with each answer, unless the command asks for no acknowledgement.
+
 A device that is not registered is told 2.04: its message is kept and replayed when it is claimed, so sending it again
 would only cost its battery.
 
@@ -37,7 +41,7 @@ from broker import metrics
 from broker.clock import SECOND, Clock, Micros
 from broker.config import Coap, Limits
 from broker.errors import BrokerError, Overloaded
-from broker.pipeline.intake import Intake, Receipt, SensedValue, Uplink
+from broker.pipeline.intake import DownlinkEvent, Intake, Outlet, Receipt, SensedValue, Uplink, tag_of
 
 SOURCE = "coap"
 SENML_JSON, SENML_CBOR, OCTETS = 110, 112, 42
@@ -46,6 +50,7 @@ EXCHANGE_LIFETIME: Micros = 247 * SECOND
 """How long a message id identifies a message of one endpoint (RFC 7252, 4.8.2)."""
 DIAGNOSTIC_BYTES = 400
 """A diagnostic payload is for people and must fit one datagram (RFC 7252, 5.5.2)."""
+_TAG = re.compile(r"[0-9A-Fa-f]{16}")
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}")
 
 _log = structlog.get_logger()
@@ -54,13 +59,16 @@ _log = structlog.get_logger()
 class CoapIntake:
     """The CoAP server of `settings`; `enabled` is the caller's to look at."""
 
-    def __init__(self, settings: Coap, intake: Intake, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self, settings: Coap, intake: Intake, clock: Clock, limits: Limits, outlet: Outlet | None = None
+    ) -> None:
+        """`outlet`: where the devices' commands are; without it there are none."""
         self._settings = settings
         self._site = resource.Site()
         self._site.add_resource(
             [".well-known", "core"], resource.WKCResource(self._site.get_resources_as_linkheader, impl_info=None)
         )
-        self._site.add_resource(["up"], _Uplinks(intake, clock, limits))
+        self._site.add_resource(["up"], _Uplinks(intake, clock, limits, outlet))
         self.ready = asyncio.Event()
         """Set while requests are taken."""
 
@@ -85,10 +93,11 @@ class CoapIntake:
 class _Uplinks(resource.Resource, resource.PathCapable):  # type: ignore[misc]  # aiocoap has no types
     """`/up/{device}`."""
 
-    def __init__(self, intake: Intake, clock: Clock, limits: Limits) -> None:
+    def __init__(self, intake: Intake, clock: Clock, limits: Limits, outlet: Outlet | None) -> None:
         super().__init__()
         self._block1 = BoundedSpool(limits.uplink_bytes)
         self._intake = intake
+        self._outlet = outlet
         self._clock = clock
         self._limits = limits
 
@@ -110,7 +119,10 @@ class _Uplinks(resource.Resource, resource.PathCapable):  # type: ignore[misc]  
         if len(request.payload) > self._limits.uplink_bytes:
             return too_large(self._limits.uplink_bytes)
         try:
-            return self._answer_to(await self._take(request))
+            receipt = await self._take(request)
+            if receipt.outcome == "rejected":
+                return _answer(Code.BAD_REQUEST, receipt.reason)
+            return await self._changed(request.opt.uri_path[0].lower())
         except Overloaded as error:
             answer = _answer(Code.SERVICE_UNAVAILABLE, error.detail)
             answer.opt.max_age = error.retry_after
@@ -128,6 +140,9 @@ class _Uplinks(resource.Resource, resource.PathCapable):  # type: ignore[misc]  
             "exchange": exchange.hex(),
             "from": request.remote.hostinfo,
         }
+        acknowledged = [query[4:] for query in request.opt.uri_query if query.startswith("ack=")]
+        if acknowledged:
+            meta["ack"] = acknowledged[0]
         try:
             uplink = read(
                 device,
@@ -136,6 +151,7 @@ class _Uplinks(resource.Resource, resource.PathCapable):  # type: ignore[misc]  
                 exchange=exchange,
                 received_at=self._clock.now(),
                 limits=self._limits,
+                acknowledged=acknowledged[0] if acknowledged else "",
             )
         except NotUnderstood as error:
             receipt = await self._intake.reject(
@@ -147,16 +163,30 @@ class _Uplinks(resource.Resource, resource.PathCapable):  # type: ignore[misc]  
             receipt = await self._intake.submit(uplink, wait=False)
         return receipt
 
-    def _answer_to(self, receipt: Receipt) -> Message:
-        if receipt.outcome == "rejected":
-            return _answer(Code.BAD_REQUEST, receipt.reason)
-        return Message(code=Code.CHANGED)
+    async def _changed(self, device_id: str) -> Message:
+        """2.04, with the command that waits for the device."""
+        downlink = await self._outlet.fetch(device_id) if self._outlet is not None else None
+        if downlink is None:
+            return Message(code=Code.CHANGED)
+        answer = Message(code=Code.CHANGED, payload=downlink.payload, content_format=OCTETS)
+        answer.opt.etag = bytes.fromhex(tag_of(downlink.id))
+        return answer
 
 
 def read(
-    device: str, payload: bytes, content_format: int | None, *, exchange: bytes, received_at: Micros, limits: Limits
+    device: str,
+    payload: bytes,
+    content_format: int | None,
+    *,
+    exchange: bytes,
+    received_at: Micros,
+    limits: Limits,
+    acknowledged: str = "",
 ) -> Uplink:
     """The uplink of a request. Pure. Raises NotUnderstood.
+
+    `acknowledged` is the tag of a command that the device has got, 16 hexadecimal digits; with an empty payload that is all
+    it says.
 
     `exchange` is the request's token and message id. A retransmission after a restart of ours has the same, and the same
     payload; the same payload hours later is a new observation. So the frame key is of all three and the EXCHANGE_LIFETIME
@@ -169,26 +199,32 @@ def read(
             f" got {shown(device)}."
         )
     device_id = device.lower()
+    if acknowledged and _TAG.fullmatch(acknowledged) is None:
+        raise NotUnderstood(f"'ack' must be the ETag of a command, 16 hexadecimal digits, got {shown(acknowledged)}.")
+    only_acknowledges = bool(acknowledged) and not payload
     meta: dict[str, Any] = {}
     values: list[SensedValue] = []
-    if content_format == SENML_JSON:
+    if only_acknowledges:
+        pass
+    elif content_format == SENML_JSON:
         values = senml.read_json(payload, received_at=received_at, limits=limits)
     elif content_format == SENML_CBOR:
         values = senml.read_cbor(payload, received_at=received_at, limits=limits)
     named = tuple(_own(value, device_id, received_at, limits, meta) for value in values)
-    digest = hashlib.sha256(exchange + b"/" + payload).hexdigest()[:32]
+    digest = hashlib.sha256(exchange + b"/" + acknowledged.encode() + payload).hexdigest()[:32]
     bucket = received_at // EXCHANGE_LIFETIME
     return Uplink(
         source=SOURCE,
-        kind="up",
+        kind="ack" if only_acknowledges else "up",
         device_id=device_id,
         received_at=received_at,
         observed_at=received_at,
         raw=payload,
         frame_key=f"coap:{device_id}:{digest}:{bucket}",
         earlier_frame_keys=(f"coap:{device_id}:{digest}:{bucket - 1}",),
-        payload=None if named else payload,
+        payload=None if named or only_acknowledges else payload,
         values=named,
+        downlink=DownlinkEvent(acknowledged.lower(), "acknowledged") if acknowledged else None,
         meta=meta,
     )
 

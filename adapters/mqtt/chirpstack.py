@@ -17,6 +17,7 @@ import re
 from typing import Any, get_args
 
 from adapters.members import NotUnderstood, flag, integer, members, number, objects, shown, text
+from adapters.mqtt import chirpstack_down
 from adapters.times import distrust
 from broker.clock import Micros, iso, parse_network_time
 from broker.config import Limits
@@ -97,6 +98,7 @@ def _read(
         location=_location(message) if kind == "location" else None,
         device_name=text(info, "deviceName") or None,
         device_profile=text(info, "deviceProfileName") or None,
+        downlink=chirpstack_down.told(kind, message),
         meta=meta,
     )
 

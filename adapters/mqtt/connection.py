@@ -7,6 +7,7 @@ What gmqtt 0.8 does by itself and why this goes around it:
 - It acknowledges on whichever connection stands when a handler returns. A packet id is only good on the connection it came
   on, so every connection has a client of its own, and reconnecting is the caller's.
 - It acknowledges in the order in which handlers return; [MQTT-4.6.0-2] asks for the order of arrival.
+- It forgets what a PUBACK says. A publication of ours is waited for until it is acknowledged, and a refusal is told.
 - It falls back to MQTT 3.1.1, and with that to acknowledging before handling. Here a refusal is a failed try.
 """
 
@@ -31,7 +32,8 @@ LARGEST_PACKET = 8 * 1024 * 1024
 """Maximum Packet Size, bytes: gmqtt assembles a packet in memory, copying it once per 64 KB. A broker discards what is
 larger [MQTT-3.1.2-25]; a message that is larger than the settings' limit but not than this is kept and shown."""
 _PUBACK = 0x40
-_REFUSED = 0x80  # reason codes of SUBACK from here on are refusals (MQTT 5.0, 3.9.3)
+_NO_SUBSCRIBERS = 0x10  # a PUBACK's "nobody has subscribed to it" (MQTT 5.0, 3.4.2.1)
+_REFUSED = 0x80  # reason codes from here on are refusals (MQTT 5.0, 2.4)
 
 
 _log = structlog.get_logger()
@@ -54,6 +56,10 @@ class Publication:
         """Tell the broker that it need not deliver this again. On a lost connection: nothing, it will deliver again."""
         self.done = True
         self._connection.flush_soon()
+
+
+class Refused(Exception):
+    """The broker acknowledged a publication as not taken, or as taken for nobody; the text says which."""
 
 
 class Connection:
@@ -99,11 +105,15 @@ class Connection:
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
+        self._client.on_puback = self._on_puback
+        self._published: dict[int, asyncio.Future[int]] = {}
         if address.username:
             self._client.set_auth_credentials(address.username, address.password or None)
 
     async def open(self, filters: Sequence[str]) -> None:
-        """Connect, and subscribe at QoS 1 to `filters`. Raises OSError (TimeoutError included) when that fails."""
+        """Connect, and subscribe at QoS 1 to `filters`, if there are any. Raises OSError (TimeoutError included) when that
+        fails.
+        """
         connecting = asyncio.ensure_future(
             self._client.connect(
                 self._address.host, self._address.port, ssl=self._address.tls or False, keepalive=self._keepalive
@@ -127,8 +137,26 @@ class Connection:
                 task.cancel()
             await asyncio.gather(connecting, lost, return_exceptions=True)
         self._filters = tuple(filters)
+        if not filters:
+            return
         # Retained messages only when the subscription is new: later they were seen before.
         self._client.subscribe([gmqtt.Subscription(each, qos=1, retain_handling_options=1) for each in filters])
+
+    async def publish(self, topic: str, payload: bytes) -> None:
+        """Publish at QoS 1; returns when the broker has acknowledged it. Raises Refused, and OSError when the connection goes."""
+        if self.lost.is_set():
+            raise ConnectionError("the connection was lost")
+        mid = self._client.publish_once(topic, payload)
+        acknowledged: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._published[mid] = acknowledged
+        try:
+            code = await acknowledged
+        finally:
+            del self._published[mid]
+        if code == _NO_SUBSCRIBERS:
+            raise Refused(f"nobody has subscribed to '{topic}'")
+        if code >= _REFUSED:
+            raise Refused(f"the MQTT broker refused '{topic}' with reason code 0x{code:02x}")
 
     async def close(self) -> None:
         """Disconnect without ending the session: the broker keeps what comes until we return."""
@@ -170,9 +198,17 @@ class Connection:
         if len(refused) < len(granted):
             self._ready.set()
 
+    def _on_puback(self, mid: int, code: int) -> None:
+        waiting = self._published.get(mid)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(code)
+
     def _on_disconnect(self, *_: Any) -> None:
         self._ready.clear()
         self.lost.set()
+        for waiting in self._published.values():
+            if not waiting.done():
+                waiting.set_exception(ConnectionError("the connection was lost before the MQTT broker acknowledged it"))
 
 
 def _as_text(topic: str | bytes) -> str:
@@ -185,10 +221,25 @@ class _Client(gmqtt.Client):  # type: ignore[misc]  # gmqtt has no types
 
     gate: asyncio.Event
     on_qos_1: Callable[[int, bytes, str | bytes, dict[str, Any]], None]
+    on_puback: Callable[[int, int], None]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._package_handler._handle_qos_1_publish_packet = lambda *packet: self.on_qos_1(*packet)
+        handler = self._package_handler
+        handler._handle_qos_1_publish_packet = lambda *packet: self.on_qos_1(*packet)
+        take_puback = handler._handle_puback_packet
+
+        def puback(command: int, packet: bytes) -> None:
+            take_puback(command, packet)
+            # No reason code at the end means success [MQTT 5.0, 3.4.2.1].
+            self.on_puback(int.from_bytes(packet[:2], "big"), packet[2] if len(packet) > 2 else 0)
+
+        handler._handle_puback_packet = puback
+
+    def publish_once(self, topic: str, payload: bytes) -> int:
+        """Publish at QoS 1 on this connection alone; the packet id. What is not acknowledged on it, the caller sends again."""
+        mid, _ = self._connection.publish(gmqtt.Message(topic, payload, qos=1))
+        return int(mid)
 
     async def reconnect(self, delay: bool = False) -> None:
         """Nothing: whoever opened the connection opens the next."""

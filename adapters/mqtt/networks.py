@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from adapters.mqtt import chirpstack
+from adapters.mqtt import chirpstack, chirpstack_down, things_stack_down
 from broker.clock import Micros
 from broker.config import InvalidSetting, Limits
-from broker.pipeline.intake import Uplink
+from broker.pipeline.intake import Downlink, Uplink
 
 
 class Read(Protocol):
@@ -27,6 +27,11 @@ class ReadHttp(Protocol):
 
 READERS: Mapping[str, Read] = {"chirpstack": chirpstack.read}
 HTTP_READERS: Mapping[str, ReadHttp] = {"chirpstack": chirpstack.read_http}
+DOWNLINK_WRITERS: Mapping[str, Callable[[Downlink], tuple[str, bytes]]] = {
+    "chirpstack": chirpstack_down.down,
+    "the-things-stack": things_stack_down.push,
+}
+"""A downlink -> the topic and body to publish."""
 
 
 def reader(network: str) -> Read:
@@ -36,4 +41,14 @@ def reader(network: str) -> Read:
     except KeyError:
         raise InvalidSetting(
             f"mqtt.network: must be one of {', '.join(sorted(READERS))}, got '{network[:60]}'."
+        ) from None
+
+
+def downlink_writer(network: str) -> Callable[[Downlink], tuple[str, bytes]]:
+    """How downlinks of `network` are written. Raises InvalidSetting."""
+    try:
+        return DOWNLINK_WRITERS[network]
+    except KeyError:
+        raise InvalidSetting(
+            f"mqtt.network: must be one of {', '.join(sorted(DOWNLINK_WRITERS))}, got '{network[:60]}'."
         ) from None

@@ -13,6 +13,11 @@ def entity_id(request: web.Request) -> str:
     return _uri(request.match_info["entity"], "An entity's id")
 
 
+def place_id(request: web.Request) -> str:
+    """The place that the path names: an entity. Raises BadRequestData when it is no URI."""
+    return _uri(request.match_info["place"], "A place's id")
+
+
 def subscription_id(request: web.Request) -> str:
     """The subscription that the path names. Raises BadRequestData when it is no URI (5.8.2, 5.8.3, 5.8.5)."""
     return _uri(request.match_info["subscription"], "A subscription's id")

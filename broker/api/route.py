@@ -37,6 +37,8 @@ class Route:
     """On a path of NGSI-LD: names in it are read in an @context."""
     body: str = ""
     """Schema of the request's body (a file in `schemas/openapi` has it); '': there is none."""
+    takes: tuple[str, ...] = ()
+    """Media types of the request's body where they are not those that follow from path and method."""
     answers: Mapping[int, str] = field(default_factory=dict)
     """Status -> schema of the answer; 'X[]': a list of X; '': no body. Errors that every such route has need no mention."""
     media: tuple[str, ...] = ("application/json",)

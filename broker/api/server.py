@@ -9,7 +9,20 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api import health, uplinks
-from broker.api.management import alarms, devices, lineage, quarantine, received, sensors, swaps, tenants
+from broker.api.management import (
+    actuation,
+    alarms,
+    devices,
+    lineage,
+    places,
+    places_import,
+    quarantine,
+    received,
+    sensor_state,
+    sensors,
+    swaps,
+    tenants,
+)
 from broker.api.ngsild import (
     attributes,
     batch,
@@ -56,8 +69,12 @@ def all_routes(services: Services) -> list[Route]:
         *uplinks.routes(services),
         *devices.routes(services),
         *sensors.routes(services),
+        *sensor_state.routes(services),
+        *places_import.routes(services),
+        *places.routes(services),
         *swaps.routes(services),
         *quarantine.routes(services),
+        *actuation.routes(services),
         *received.routes(services),
         *lineage.routes(services),
         *alarms.routes(services),

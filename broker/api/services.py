@@ -10,6 +10,7 @@ from broker.clock import Clock, Micros
 from broker.config import Limits, Settings
 from broker.jsonld.resolver import ContextResolver
 from broker.pipeline.claims import Claims
+from broker.pipeline.downlinks import Downlinks
 from broker.pipeline.intake import Intake, Uplink
 from broker.pipeline.quarantine import Quarantine
 from broker.stores.base import Record, TenantStore
@@ -89,6 +90,7 @@ class Services:
     """Component -> 'ok', or what is wrong with it."""
     intake: Intake
     claims: Claims
+    downlinks: Downlinks
     quarantine: Quarantine
     uplink_readers: Mapping[str, UplinkReader] = field(default_factory=dict)
     """By network name, as in POST /api/v1/uplinks/{network}."""

@@ -56,7 +56,14 @@ def routes(services: Services) -> list[Route]:
         receipt = await services.intake.submit(uplink, wait=False)
         return web.Response(
             status=200 if receipt.outcome in ("applied", "duplicate") else 202,
-            body=dumps({"uplinkId": receipt.uplink_id, "outcome": receipt.outcome, "reason": receipt.reason}),
+            body=dumps(
+                {
+                    "uplinkId": receipt.uplink_id,
+                    "outcome": receipt.outcome,
+                    "reason": receipt.reason,
+                    "implausible": receipt.implausible,
+                }
+            ),
             content_type=JSON,
         )
 

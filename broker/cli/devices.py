@@ -16,11 +16,11 @@ PAGE = 1000
 json_option = click.option("--json", "as_text", is_flag=True, help="JSON, for scripts.")
 
 
-def everything(remote: Remote, path: str) -> Iterator[dict[str, Any]]:
+def everything(remote: Remote, path: str, **filters: str) -> Iterator[dict[str, Any]]:
     """All pages of a list."""
     after = ""
     while True:
-        page = remote.get(path, limit=str(PAGE), after=after)
+        page = remote.get(path, limit=str(PAGE), after=after, **filters)
         yield from page
         if len(page) < PAGE:
             return

@@ -8,13 +8,17 @@ import click
 
 from broker import __version__
 from broker.cli.alarms import alarm
+from broker.cli.commands import command as command_group
+from broker.cli.commands import send
 from broker.cli.demo.command import demo
 from broker.cli.demo.listen import listen
 from broker.cli.devices import device, sensor
+from broker.cli.places import place
 from broker.cli.quantities import quantities
 from broker.cli.serve import config, serve
 from broker.cli.swaps import candidates, quarantine, swap, swaps, undo
 from broker.cli.tenants import tenant
+from broker.cli.why import why
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -26,11 +30,17 @@ def main() -> None:
     knutpunkt demo                       a small city with sensors, to look at
     knutpunkt serve                      the broker
     knutpunkt device list                which devices there are, when they were last heard
+    knutpunkt place show urn:ngsi-ld:Building:school
+                                         all that is known of a place and what it contains
     knutpunkt quarantine                 devices that nobody has claimed
     knutpunkt alarm list                 what is wrong: silent devices, low batteries, values beyond limits
     knutpunkt swap ROOM-214-CLIMATE a81758fffe0312ab
                                          put a new device where another was
     knutpunkt undo ROOM-214-CLIMATE      take that back
+    knutpunkt why urn:ngsi-ld:Room:214 temperature
+                                         where a value comes from
+    knutpunkt send ROOM-214-CLIMATE reboot
+                                         tell a sensor something
 
     All but `serve`, `demo` and `listen` speak to a running broker: --url and --token, or KNUTPUNKT_URL and KNUTPUNKT_TOKEN.
     """
@@ -43,11 +53,15 @@ for command in (
     config,
     device,
     sensor,
+    place,
     quarantine,
     candidates,
     swap,
     undo,
     swaps,
+    why,
+    send,
+    command_group,
     quantities,
     tenant,
     alarm,

@@ -38,12 +38,19 @@ class Remote:
         """PUT; the answer's JSON."""
         return self._ask("PUT", path, document)
 
-    def _ask(self, method: str, path: str, document: dict[str, Any] | None) -> Any:
+    def send(self, path: str, body: bytes, content_type: str, **query: str) -> Any:
+        """POST a file; the answer's JSON."""
+        text = f"?{urllib.parse.urlencode(query)}" if query else ""
+        return self._ask("POST", path + text, body, content_type)
+
+    def _ask(
+        self, method: str, path: str, document: dict[str, Any] | bytes | None, content_type: str = "application/json"
+    ) -> Any:
         request = urllib.request.Request(  # noqa: S310  (the scheme was checked)
             self._url + path,
-            data=json.dumps(document).encode() if document is not None else None,
+            data=json.dumps(document).encode() if isinstance(document, dict) else document,
             method=method,
-            headers={"Content-Type": "application/json", "Accept": "application/json"},
+            headers={"Content-Type": content_type, "Accept": "application/json"},
         )
         if self._token:
             request.add_header("Authorization", f"Bearer {self._token}")
@@ -51,22 +58,26 @@ class Remote:
             with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310
                 content = response.read()
         except urllib.error.HTTPError as error:
-            raise click.ClickException(_problem(error)) from None
+            raise Refused(error) from None
         except OSError as error:
             reason = getattr(error, "reason", error)
             raise click.ClickException(f"No broker answers at {self._url}: {reason}. Is it running?") from None
         return json.loads(content) if content else None
 
 
-def _problem(error: urllib.error.HTTPError) -> str:
-    """What a ProblemDetail says, or the status."""
-    try:
-        detail = json.loads(error.read())["detail"]
-    except (ValueError, KeyError, TypeError):
-        return f"The broker answered {error.code} {error.reason}."
-    if error.code == 401:
-        return f"{detail} Set KNUTPUNKT_TOKEN or --token."
-    return str(detail)
+class Refused(click.ClickException):
+    """The broker's answer was an error; `document` is its ProblemDetail, {} when it has none."""
+
+    def __init__(self, error: urllib.error.HTTPError) -> None:
+        self.status = error.code
+        self.document: dict[str, Any] = {}
+        detail = f"The broker answered {error.code} {error.reason}."
+        try:
+            document = json.loads(error.read())
+            detail, self.document = str(document["detail"]), document
+        except (ValueError, KeyError, TypeError):
+            pass
+        super().__init__(f"{detail} Set KNUTPUNKT_TOKEN or --token." if error.code == 401 and self.document else detail)
 
 
 def speaks_to_broker(command: CommandT) -> CommandT:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from broker.codecs.downlink import check_template
 from broker.codecs.quantities import accepted_units, quantity_names
 from broker.codecs.registry import codec_names
 from broker.devices.alarms.check import check_watching
@@ -11,6 +12,7 @@ from broker.devices.model import DeviceModel, VirtualSensor
 from broker.devices.processing.rules import check_processing
 from broker.errors import BadRequestData
 
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
 
 
@@ -23,20 +25,25 @@ def check_id(value: str, what: str) -> None:
 
 
 def check_model(model: DeviceModel) -> None:
-    """Its codec and quantities are known."""
+    """Its codec and quantities are known, its commands can be encoded."""
     check_id(model.id, "device model")
     if model.codec not in codec_names():
         raise BadRequestData(f"'codec' must be one of {', '.join(sorted(codec_names()))}; got '{model.codec[:60]}'.")
     for sent in model.quantities:
         _check_quantity(sent.quantity, "quantities")
+    for name, template in model.commands.items():
+        check_id(name, "command")
+        check_template(name, template, model.network)
 
 
 def check_sensor(sensor: VirtualSensor) -> None:
     """Its entity is a URN and its outputs are of known quantities."""
     check_id(sensor.id, "virtual sensor")
     for entity in sorted(sensor.entities):
-        if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`]+", entity) is None:
+        if _URI.fullmatch(entity) is None:
             raise BadRequestData(f"'entity' must be a URI such as urn:ngsi-ld:Room:214, got '{entity[:100]}'.")
+    if sensor.place is not None and _URI.fullmatch(sensor.place) is None:
+        raise BadRequestData(f"'place' must be a URI such as urn:ngsi-ld:Building:7, got '{sensor.place[:100]}'.")
     for output in sensor.outputs:
         _check_quantity(output.quantity, "outputs")
         if output.unit is not None and output.unit not in accepted_units(output.quantity):

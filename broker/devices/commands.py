@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from broker.clock import Stamp
 from broker.devices.follow import device_needs, follow
 from broker.devices.model import Device, DeviceModel, VirtualSensor
-from broker.devices.registry import to_body
+from broker.devices.placing import follow_place
+from broker.devices.registry import as_sensor, to_body
 from broker.devices.revisions import revision
 from broker.stores.base import Needs, RecordWrite, Snapshot
 from broker.stores.command import Effects, View
@@ -38,16 +39,22 @@ class PutVirtualSensor:
     sensor: VirtualSensor
 
     def needs(self, seen: Snapshot) -> Needs:
-        """The virtual sensor as it is."""
-        return Needs(records={("virtual_sensor", self.sensor.id)})
+        """The virtual sensor as it is, and its entity."""
+        return Needs(entities={self.sensor.entity}, records={("virtual_sensor", self.sensor.id)})
 
     def apply(self, view: View, stamp: Stamp) -> Effects[bool]:
-        """A record, and the revision that it is."""
+        """A record, and the revision that it is; the entity is tied to the place."""
         present = view.record("virtual_sensor", self.sensor.id)
         expected = present.version if present is not None else 0
         keys = tuple(f"entity:{entity}" for entity in sorted(self.sensor.entities))
         write = RecordWrite("virtual_sensor", self.sensor.id, to_body(self.sensor), stamp.version, expected, keys)
-        return Effects(present is None, records=[write, revision(write, stamp)])
+        effects = Effects(present is None, records=[write, revision(write, stamp)])
+        before = as_sensor(present) if present is not None else None
+        change, history = follow_place(view.entity(self.sensor.entity), self.sensor, before, stamp)
+        if change is not None:
+            effects.changes.append(change)
+            effects.history += history
+        return effects
 
 
 @dataclass(frozen=True, slots=True)

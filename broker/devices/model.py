@@ -11,6 +11,7 @@ from typing import Literal
 from msgspec import Struct
 
 from broker.clock import Micros
+from broker.codecs.downlink import CommandTemplate
 from broker.devices.processing.contract import Calibration, Checks, Counter, Derived
 
 
@@ -41,6 +42,8 @@ class DeviceModel(Struct, frozen=True, rename="camel", forbid_unknown_fields=Tru
     """The fPorts that carry measurements; empty: any but 0."""
     expected_interval_seconds: int | None = None
     quantities: tuple[Quantity, ...] = ()
+    commands: dict[str, CommandTemplate] = {}
+    """What it can be told, by name."""
 
 
 class Device(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -73,6 +76,12 @@ class DeviceState(Struct, frozen=True, rename="camel", kw_only=True):
     """Which of the last frames came, a bit each, the newest the lowest (`broker.devices.alarms.frames`)."""
     frames_known: int = 0
     """How many of those bits mean something, count."""
+    source: str | None = None
+    """Adapter and network of the last uplink, e.g. 'mqtt:chirpstack', 'coap': where a command to it is sent."""
+    broker: str | None = None
+    """Name of the MQTT broker that brought it."""
+    topic: str | None = None
+    """The topic it came on; the network's address of the device is in it."""
 
 
 class Output(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -154,6 +163,8 @@ class VirtualSensor(Struct, frozen=True, rename="camel", forbid_unknown_fields=T
     outputs: tuple[Output, ...]
     derived: tuple[Derived, ...] = ()
     """What is made of the outputs; each may use those before it."""
+    place: str | None = None
+    """URN of the place that its entity is tied to, or of the entity itself; None: not said here."""
     note: str = ""
     expected_interval_seconds: int | None = None
     """How often a value is expected; None: as the device's model has it."""

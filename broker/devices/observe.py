@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from broker.clock import Stamp, iso, parse_iso
+from broker.devices.placing import first_tie, tie_row
 from broker.devices.processing.observation import Observation
 from broker.ngsild.change import AttributeTrigger, EntityChange
 from broker.ngsild.model import DEFAULT_VOCAB, IMPLAUSIBLE, Attributes, Entity, Instance, Iri, default_instance
@@ -66,9 +67,13 @@ def observe(
         return None, history
     after: Entity
     if entity is None:
+        tied = first_tie(first.sensor, stamp) if first.entity_id == first.sensor.entity else None
+        if tied is not None and tied[0] not in attrs:
+            attrs[tied[0]], triggers[tied[0]] = [tied[1]], "attributeCreated"
+            history.append(tie_row(first.entity_id, *tied, stamp))
         after = {
             "id": first.entity_id,
-            "type": [first.entity_type],
+            "type": [first.sensor.entity_type],
             "attrs": attrs,
             "createdAt": stamp.text,
             "modifiedAt": stamp.text,

@@ -26,6 +26,9 @@ def heard(
     location: tuple[float, float] | None = None,
     measurements: Sequence[Measurement] = (),
     problem: str | None = None,
+    source: str | None = None,
+    broker: str | None = None,
+    topic: str | None = None,
     again: bool = False,
 ) -> DeviceState:
     """The state after an uplink of `at`. A late uplink counts, and never sets back what is known since.
@@ -57,4 +60,7 @@ def heard(
         last_problem=problem,
         frames=frames,
         frames_known=frames_known,
+        source=source,
+        broker=broker,
+        topic=topic,
     )

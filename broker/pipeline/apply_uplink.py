@@ -30,6 +30,7 @@ from broker.devices.resolve import Resolution, resolve
 from broker.devices.revisions import revision_key
 from broker.devices.state import heard
 from broker.devices.take_back import written_by
+from broker.pipeline.follow import follow, follow_needs
 from broker.pipeline.intake import Outcome, Receipt, Uplink
 from broker.stores.base import Needs, RecordWrite, Snapshot, Superseded, UplinkRow, UplinkStatus, UplinkUpdate
 from broker.stores.command import Effects, View
@@ -85,6 +86,7 @@ class ApplyUplink:
         )
         if uplink.frame_key is not None and self.was is None:
             needs.frames = {uplink.frame_key, *uplink.earlier_frame_keys}
+        needs.add(follow_needs(uplink))
         device = seen.records.get(("device", uplink.device_id))
         if device is not None:
             needs.records.add(("device_model", as_device(device).model))
@@ -271,11 +273,17 @@ class ApplyUplink:
                 location=uplink.location,
                 measurements=measurements,
                 problem=reason or None,
+                source=uplink.source,
+                broker=uplink.meta.get("broker"),
+                topic=uplink.meta.get("topic"),
                 again=self.heard,
             )
             if state != before:
                 version, expected = (record.version + 1, record.version) if record is not None else (1, 0)
                 effects.records.append(RecordWrite("device_state", uplink.device_id, to_body(state), version, expected))
+            followed, status = follow(view, uplink)
+            effects.records += followed
+            effects.result = Receipt(self.uplink_id, outcome, reason, command=status)
         return effects
 
 

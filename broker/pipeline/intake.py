@@ -1,4 +1,4 @@
-"""The door for adapters: an `Uplink` in, a `Receipt` after the commit.
+"""The door for adapters: an `Uplink` in, a `Receipt` after the commit; and a `Downlink` out.
 
 This is all that adapters see of the broker. An adapter acknowledges to its network when `submit` or `reject` has
 returned, never before; what they raise means: not committed, do not acknowledge.
@@ -39,6 +39,16 @@ class SensedValue(Struct, frozen=True):
     """None: when it was received."""
 
 
+class DownlinkEvent(Struct, frozen=True):
+    """What a network or a device says of a command that it was sent."""
+
+    id: str
+    """The command's id, or its `tag_of`."""
+    what: Literal["accepted", "transmitted", "acknowledged", "retried", "failed", "expired"]
+    """See `broker.devices.actuation.What`."""
+    reason: str = ""
+
+
 class Uplink(Struct, frozen=True):
     """One message from a device, as its network delivered it (the network's envelope taken off, nothing decoded)."""
 
@@ -69,6 +79,8 @@ class Uplink(Struct, frozen=True):
     """Longitude and latitude, degrees, of a device that the network located."""
     device_name: str | None = None
     device_profile: str | None = None
+    downlink: DownlinkEvent | None = None
+    """What the message says of a command that was sent to the device."""
     meta: dict[str, Any] = field(default_factory=dict)
     """Kept beside `raw` so that the message can be read again: topic, path, content format."""
 
@@ -82,6 +94,8 @@ class Receipt(Struct, frozen=True):
     uplink_id: str
     outcome: Outcome
     reason: str = ""
+    command: str = ""
+    """What became of a command by the uplink's `downlink`: its status, where that changed."""
     implausible: tuple[str, ...] = ()
     """The checks that its values failed, by name; one several times for several values."""
 
@@ -95,4 +109,47 @@ class Intake(Protocol):
 
     async def reject(self, *, source: str, raw: bytes, reason: str, meta: dict[str, Any], wait: bool) -> Receipt:
         """Keep a message that could not be understood, with the reason, durably."""
+        ...
+
+
+class Downlink(Struct, frozen=True):
+    """A command as it goes to a network."""
+
+    id: str
+    """A UUID; the same when it is sent again."""
+    device_id: str
+    topic: str
+    """The topic that the device was last heard on; '' where there is none."""
+    payload: bytes
+    f_port: int | None
+    confirmed: bool
+    expires_at: Micros
+
+
+def tag_of(command_id: str) -> str:
+    """A command's id in short: 16 hexadecimal digits, of the 62 random bits of a UUID version 7."""
+    return command_id.replace("-", "")[-16:]
+
+
+class NotSent(Exception):
+    """A downlink was not taken, or it is not known whether; the text says why. It may be sent again."""
+
+
+class Network(Protocol):
+    """What takes downlinks: one MQTT broker with a network server behind it."""
+
+    async def send(self, downlink: Downlink) -> None:
+        """Hand it over. Returns when that is acknowledged; raises NotSent."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class Outlet(Protocol):
+    """Where adapters fetch what devices are to be told that ask for it themselves."""
+
+    async def fetch(self, device_id: str) -> Downlink | None:
+        """What `device_id` is to be told now, written down as sent. None: nothing, or it cannot be had now."""
         ...

@@ -99,6 +99,11 @@ class Uplinks:
 
     def _tell(self, uplink: Uplink, receipt: Receipt, decoded: Decoded, request: str) -> None:
         _counter(uplink.source, receipt.outcome).inc()
+        if receipt.command:
+            metrics.device_commands.labels(receipt.command).inc()
+            log.info(
+                "command." + receipt.command, device=uplink.device_id, command=uplink.downlink and uplink.downlink.id
+            )
         if receipt.outcome == "applied":
             _MEASURED.inc(len(decoded.measurements))
         for check in receipt.implausible:

@@ -16,10 +16,12 @@ from pathlib import Path
 import gmqtt
 import pytest
 
+from adapters.mqtt.sender import MqttSender
 from broker.cli.demo.city import load_city
 from broker.cli.demo.frames import chirpstack_event, chirpstack_topic, frame
 from broker.clock import Clock
-from broker.config import load_settings
+from broker.config import Mqtt, load_settings
+from broker.pipeline.intake import Downlink, NotSent
 from tests.docs.commands import ROOT
 from tests.support.broker import BrokerProcess
 from tests.support.mosquitto import program
@@ -159,3 +161,52 @@ async def _publish(port: int, authority: Path, user: str, password: str, topic: 
     await asyncio.sleep(0.2)
     await client.disconnect()
     return True
+
+
+async def test_mosquitto_lets_the_hub_send_commands_to_the_network_server_and_nobody_else(secrets: Path) -> None:
+    folder = secrets / "secrets"
+    port = free_port()
+    hub = tomllib.loads((folder / "knutpunkt.toml").read_text())["mqtt"][0]
+    password = (folder / "chirpstack-password").read_text().strip()
+
+    def sender(user: str, word: str) -> MqttSender:
+        url, authority = f"mqtts://127.0.0.1:{port}", str(folder / "ca.crt")
+        return MqttSender(Mqtt(url=url, username=user, password=word, ca_file=authority), "test")
+
+    command = Downlink(
+        "0199", "a81758fffe000001", "application/1/device/a81758fffe000001/event/up", b"\x01", 1, True, 0
+    )
+    network = gmqtt.Client("network")
+    arrived: asyncio.Queue[str] = asyncio.Queue()
+
+    async def take(_: object, topic: str, *__: object) -> int:
+        await arrived.put(topic)
+        return 0
+
+    network.on_message = take
+    network.set_auth_credentials("chirpstack", password)
+    async with _mosquitto(secrets, port):
+        ours, other = sender(hub["username"], hub["password"]), sender("chirpstack", password)
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    await ours.send(command)
+                except NotSent as error:
+                    if "nobody has subscribed" in str(error):
+                        break
+                    await asyncio.sleep(0.1)
+            authority = ssl.create_default_context(cafile=str(folder / "ca.crt"))
+            await network.connect("127.0.0.1", port, ssl=authority)
+            network.subscribe("application/+/device/+/command/+", qos=1)
+            while True:
+                try:
+                    await ours.send(command)
+                    break
+                except NotSent:
+                    await asyncio.sleep(0.1)
+            assert await arrived.get() == "application/1/device/a81758fffe000001/command/down"
+            with pytest.raises(NotSent, match=r"refused .* with reason code 0x87"):
+                await other.send(command)
+        for each in (ours, other):
+            await each.close()
+        await network.disconnect()

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from broker.places.containment import Vocabulary, directly_within
 from broker.query.ast import (
     And,
     AnyType,
@@ -105,6 +106,7 @@ async def indexes_used(
         ("values", EntityQuery(q=compare("==", 7))),
         ("values", EntityQuery(q=compare("==", "warm", 7))),
         ("values", EntityQuery(q=compare("==", Range(6, 8)))),
+        ("values", directly_within(("urn:e:1", "urn:e:2"), Vocabulary((iri("in"), iri("of")), frozenset()), 1)),
         ("values", EntityQuery(q=compare(">", 6))),
         ("values", EntityQuery(q=compare("<=", "2026-01-01T00:00:00Z"))),
         ("values", EntityQuery(q=And((compare(">", 6), compare("~=", "x"))))),

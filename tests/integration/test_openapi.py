@@ -282,6 +282,14 @@ STEPS = (
     ("GET", "/api/v1/virtual-sensors/{sensor}/health", 200),
     ("POST", "/api/v1/virtual-sensors/{sensor}/unshelve", 204),
     ("GET", "/api/v1/tenants", 200),
+    ("GET", "/api/v1/places/{place}", 404),
+    ("POST", "/api/v1/places/import?dryRun=true", 200),
+    ("POST", "/api/v1/places/import", 200),
+    ("POST", "/api/v1/places/import?crs=EPSG:3006", 400),
+    ("GET", "/api/v1/places", 200),
+    ("GET", "/api/v1/places/{place}", 200),
+    ("GET", "/api/v1/places/{place}/overview", 200),
+    ("GET", "/api/v1/places/unplaced", 200),
     ("GET", "/openapi.json", 200),
 )
 

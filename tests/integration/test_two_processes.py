@@ -11,8 +11,9 @@ import pytest
 
 from broker.clock import SECOND, iso
 from tests.support.broker import BrokerProcess
-from tests.support.city import START, elsys_temperature, register, room, topic, uplink
+from tests.support.city import ELSYS, START, elsys_temperature, register, room, topic, uplink
 from tests.support.mosquitto import Mosquitto, publish
+from tests.support.network import chirpstack
 from tests.support.receiver import Receiver, receiving
 
 DEVICES = 5
@@ -128,3 +129,37 @@ async def test_a_swap_through_one_process_holds_for_the_other_at_once(
     assert (await two.ask("POST", "/api/v1/uplinks/chirpstack?event=up", old))[1]["outcome"] == "quarantined"
     _, entity = await two.ask("GET", f"/ngsi-ld/v1/entities/{room(0)}")
     assert entity["temperature"]["value"] == 21.0
+
+
+async def test_commands_queued_through_both_processes_are_published_once_each_and_go_on_when_one_dies(
+    both: tuple[BrokerProcess, BrokerProcess, Mosquitto, Receiver],
+) -> None:
+    one, two, mosquitto, _ = both
+    command = {"fPort": 6, "payload": ["01"]}
+    await one.ask("PUT", "/api/v1/device-models/elsys-ers", ELSYS | {"commands": {"measure": command}})
+    messages = [(topic(number), uplink(number, elsys_temperature(20.0), START)) for number in range(DEVICES)]
+    await publish(mosquitto, messages)
+
+    async def queue(broker: BrokerProcess) -> list[str]:
+        return [
+            (await broker.ask("POST", f"/api/v1/virtual-sensors/room-{n}/commands", {"command": "measure"}))[1]["id"]
+            for n in range(DEVICES)
+        ]
+
+    async with chirpstack(mosquitto) as network:
+        queued = [each for ids in await asyncio.gather(queue(one), queue(two), queue(one), queue(two)) for each in ids]
+        await network.until(len(queued))
+        await until_all(two, queued, "sent")
+        assert sorted(message["id"] for _, message in network.taken) == sorted(queued)
+        await one.kill()
+        more = await queue(two)
+        # At the latest when the dead one's lease has run out.
+        await until_all(two, more, "sent")
+        assert len(network.taken) == len(queued) + len(more)
+
+
+async def until_all(broker: BrokerProcess, ids: list[str], status: str) -> None:
+    async with asyncio.timeout(60):
+        for each in ids:
+            while (await broker.ask("GET", f"/api/v1/commands/{each}"))[1]["status"] != status:
+                await asyncio.sleep(0.1)

@@ -83,21 +83,22 @@ def routes(services: Services) -> list[Route]:
         uplink = await store.uplink(row.uplink_id) if row.uplink_id is not None else None
         binding = await store.record("binding", row.binding_id) if row.binding_id is not None else None
         device = await store.record("device", row.device_id) if row.device_id is not None else None
-        swap = await swap_of(row.binding_id, binding.body["virtualSensor"]) if binding is not None else None
+        sensor = binding.body["virtualSensor"] if binding is not None else None
+        swap = await swap_of(row.binding_id, sensor) if sensor is not None else None
+        none = (None, 0)
         return {
             "uplink": {**shown_uplink(uplink), "raw": base64.b64encode(uplink.raw).decode()} if uplink else None,
             "device": device.body if device is not None else None,
-            "deviceModel": await as_it_was("device_model", lineage.get("model")),
-            "virtualSensor": await as_it_was("virtual_sensor", lineage.get("sensor")),
+            "deviceModel": await as_it_was("device_model", *lineage.get("model", none)),
+            "virtualSensor": await as_it_was("virtual_sensor", *lineage.get("sensor", none)),
             "binding": shown_times(binding.body, BINDING_TIMES) if binding is not None else None,
             "swap": swap,
         }
 
-    async def as_it_was(kind: RecordKind, named: list[Any] | None) -> dict[str, Any] | None:
+    async def as_it_was(kind: RecordKind, thing: str | None, version: int) -> dict[str, Any] | None:
         """A registry thing at the version that made the value."""
-        if named is None:
+        if thing is None:
             return None
-        thing, version = named
         record = await store.record("revision", revision_id(kind, thing, version))
         if record is None:
             return {"id": thing, "version": version, "since": None, "definition": None}

@@ -62,7 +62,10 @@ def operation(route: Route, settings: Settings) -> dict[str, Any]:
     if parameters:
         made["parameters"] = parameters
     if route.body:
-        made["requestBody"] = {"required": True, "content": {kind: _content(route.body) for kind in _taken(route)}}
+        made["requestBody"] = {
+            "required": True,
+            "content": {kind: _content(_body(route, kind)) for kind in _taken(route)},
+        }
     made["responses"] = _responses(route)
     made["security"] = [] if route.public else [{"token": []}] if settings.http.token else [{}, {"token": []}]
     return made
@@ -132,9 +135,16 @@ def _headers(route: Route) -> tuple[str, ...]:
 
 def _taken(route: Route) -> tuple[str, ...]:
     """Media types of a body (6.3.4)."""
+    if route.takes:
+        return route.takes
     if not route.path.startswith(_NGSI_LD):
         return (JSON,)
     return (JSON, LD_JSON, _MERGE_PATCH) if route.method == "PATCH" else (JSON, LD_JSON)
+
+
+def _body(route: Route, kind: str) -> str:
+    """Schema of a body of a media type."""
+    return f"{route.body}AsText" if kind.startswith("text/") else route.body
 
 
 def _content(schema: str) -> dict[str, Any]:

@@ -154,7 +154,15 @@ MANAGEMENT: Final[dict[str, Known]] = {
     "at": Known("At this time; without it now.", MOMENT),
     "attribute": Known("Only this attribute.", TEXT, "", "co2"),
     "datasetId": Known("Of the instance with this datasetId; without it the default one.", URI),
+    "crs": Known(
+        "What coordinates are: EPSG:4326 is longitude and latitude, EPSG:3006 SWEREF 99 TM. Without it as the file says.",
+        {"type": "string", "enum": ["EPSG:3006", "EPSG:4326"]},
+    ),
+    "depth": Known(
+        "Levels of places within places to show; without it all.", {"type": "integer", "minimum": 0, "maximum": 100}
+    ),
     "device": Known("Only of this device.", TEXT),
+    "dryRun": Known("Write nothing; say what would be created and changed, and all that is wrong.", FLAG),
     "entity": Known("Only of this entity.", URI),
     "event": Known(
         "Kind of the message, as ChirpStack's HTTP integration says it.", {"type": "string", "default": "up"}, "", "up"
@@ -164,7 +172,22 @@ MANAGEMENT: Final[dict[str, Known]] = {
         {"type": "string", "enum": ["silence", "battery", "radio", "frameLoss", "implausible", "threshold"]},
     ),
     "limit": Known("Most on one page.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
+    "near": Known("Around a position: longitude, latitude, metres.", TEXT, "", "18.0712,64.6214,300"),
     "newestFirst": Known("From the newest to the oldest.", FLAG),
+    "open": Known("Only those that anything more is to become of, or only those that have ended.", {"type": "boolean"}),
+    "relationship": Known(
+        "The relationship from a place to its parent; without it the one that suits their types.",
+        TEXT,
+        "",
+        "containedInPlace",
+    ),
+    "rename": Known(
+        "What columns or properties are meant to be: id, type, parent or attributes.",
+        TEXT,
+        "",
+        "OBJEKT_ID:id,NAMN:name",
+    ),
+    "search": Known("Only those in whose name or street address this text is, in any case.", TEXT, "", "skol"),
     "severity": Known(
         "Only alarms of this severity.",
         {"type": "string", "enum": ["informational", "low", "medium", "high", "critical"]},
@@ -178,10 +201,21 @@ MANAGEMENT: Final[dict[str, Known]] = {
         "Only uplinks that this became of.",
         {"type": "string", "enum": ["applied", "quarantined", "rejected", "discarded"]},
     ),
+    "type": Known(
+        "Only of these types, as in NGSI-LD's 'type'; '*' is any. Without it those of the setting places.types.",
+        TEXT,
+        "",
+        "Building",
+    ),
     "until": Known("Before this time.", MOMENT),
+    "within": Known("Within a rectangle: west, south, east, north.", TEXT, "", "18.05,64.61,18.09,64.63"),
     "virtualSensor": Known("Only of this virtual sensor.", TEXT, "", "room-214-climate"),
 }
 
+_COMMAND_STATUS: Final = Known(
+    "Only commands with this status.",
+    {"type": "string", "enum": ["queued", "sent", "acknowledged", "failed", "expired", "cancelled"]},
+)
 _EVOLUTION_FORMAT: Final = Known(
     "Representation; decides over 'options'. temporalValues is simplified: pairs of value and time.",
     {"type": "string", "enum": ["normalized", "concise", "simplified", "temporalValues"]},
@@ -190,7 +224,15 @@ _EVOLUTION_FORMAT: Final = Known(
 _NOT_OF_EVOLUTIONS: Final = Known("Not supported yet for temporal evolutions: refused with 422.", TEXT)
 
 SPECIAL: Final[dict[tuple[str, str], Known]] = {
+    ("actuation_every", "status"): _COMMAND_STATUS,
+    ("actuation_of_sensor", "status"): _COMMAND_STATUS,
     ("attributes_delete", "datasetId"): Known("The instance to delete; without it the default one.", TEXT, "6.7.3.2"),
+    ("places_import_import_places", "type"): Known("Type of rows that say none.", TEXT, "", "Building"),
+    ("places_listed", "after"): Known("Where the page begins, as 'next' of the page before says it.", TEXT),
+    ("places_overview", "after"): Known("Id of the last entity on the page before.", TEXT),
+    ("places_overview", "limit"): Known(
+        "Most entities on one page.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 1000}
+    ),
     ("provision_merge", "format"): Known(
         "The body is in simplified representation.",
         {"type": "string", "enum": ["simplified", "keyValues"]},
@@ -229,6 +271,7 @@ ONE_ENTITY: Final = Known("The entity is meant only if it is of these types.", T
 PATH: Final[dict[str, Known]] = {
     "alarm": Known("Id of an alarm.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000003"),
     "attribute": Known("Name of an attribute: a term of the @context, or an IRI.", TEXT, "4.6.2", "temperature"),
+    "command": Known("Id of a command.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000003"),
     "context": Known(
         "Id or URL (percent-encoded) of an @context.", TEXT, "6.30.2", "019ab1c2-7d3e-7000-8000-000000000001"
     ),
@@ -236,6 +279,7 @@ PATH: Final[dict[str, Known]] = {
     "entity": Known("Id of an entity.", URI, "6.5.2", "urn:ngsi-ld:Room:214"),
     "model": Known("Id of a device model.", TEXT, "", "elsys-ers-co2"),
     "network": Known("Network server that pushes.", TEXT, "", "chirpstack"),
+    "place": Known("Id of a place: of its entity.", URI, "", "urn:ngsi-ld:Building:school"),
     "sensor": Known("Id of a virtual sensor.", TEXT, "", "room-214-climate"),
     "subscription": Known("Id of a subscription.", URI, "6.11.2", "urn:ngsi-ld:Subscription:tour"),
     "swap": Known("Id of a swap.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000001"),

@@ -20,6 +20,12 @@ _GROUPS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
         ("/api/v1/virtual-sensors", "/api/v1/swaps", "/api/v1/devices/{device}/claim"),
     ),
     (
+        "Commands",
+        "Tell a sensor something, and follow what becomes of it.",
+        ("/api/v1/commands", "/api/v1/virtual-sensors/{sensor}/commands"),
+    ),
+    ("Places", "Buildings, rooms and any place: import, and all that is known of one.", ("/api/v1/places",)),
+    (
         "Alarms",
         "What is wrong with virtual sensors, who takes care, what is planned.",
         (

@@ -35,13 +35,23 @@ class Sensor(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw
     name: str
     entity: str
     entity_type: str
+    place: str
+    """What its entity is tied to."""
     outputs: list[dict[str, Any]]
+    derived: list[dict[str, Any]] = []
     device: str | None
     signal: Signal
 
     def document(self) -> dict[str, Any]:
         """The body of PUT /api/v1/virtual-sensors/{id}."""
-        return {"name": self.name, "entity": self.entity, "entityType": self.entity_type, "outputs": self.outputs}
+        return {
+            "name": self.name,
+            "entity": self.entity,
+            "entityType": self.entity_type,
+            "place": self.place,
+            "outputs": self.outputs,
+            "derived": self.derived,
+        }
 
 
 class Unknown(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):

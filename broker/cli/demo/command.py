@@ -217,6 +217,10 @@ Look at a room's climate; it changes every few seconds:
 
   curl '{url}/ngsi-ld/v1/entities/{FIRST_TO_LOOK_AT}?options=simplified'
 
+A school and all that it contains, with what is known of each:
+
+  {command} place show urn:ngsi-ld:Building:school
+
 All climates, the sensors, and a device that nobody knows:
 
   curl '{url}/ngsi-ld/v1/entities?type=IndoorEnvironmentObserved&options=simplified'

@@ -146,7 +146,7 @@ class Run:
         self.observations.append(
             Observation(
                 derived.entity or one.sensor.entity,
-                one.sensor.entity_type,
+                one.sensor,
                 derived.attribute,
                 made.value,
                 plan.unit,
@@ -156,7 +156,7 @@ class Run:
                     "derived": type(derived).__struct_config__.tag,
                     "from": made.inputs,
                     "model": [self._source.model, self._source.model_version],
-                    "sensor": self._source.versions.get(one.sensor.id, 0),
+                    "sensor": [one.sensor.id, self._source.versions.get(one.sensor.id, 0)],
                 },
             )
         )

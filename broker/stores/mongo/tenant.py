@@ -329,7 +329,10 @@ class MongoTenant:
         ]
         with translated():
             rows = await (await self._uplinks.aggregate(stages)).to_list()
-        return [QuarantineGroup(row["_id"], row["count"], row["first"], row["last"], row["reason"]) for row in rows]
+        return [
+            QuarantineGroup(row["_id"], row["count"], int(row["first"]), int(row["last"]), row["reason"])
+            for row in rows
+        ]
 
     # --- the outbox ---
 

@@ -1,0 +1,1 @@
+"""Places: entities that contain others. Import, and what is known of one and all it contains."""
