@@ -21,6 +21,8 @@ import msgspec
 from msgspec.structs import replace
 
 from broker.clock import Micros, Stamp, iso
+from broker.devices.alarms.model import Alarm
+from broker.devices.alarms.swap import cure, health_needs
 from broker.devices.follow import bindings_of, device_needs, follow, model_of
 from broker.devices.model import Binding, Device, DeviceModel, SwapRecord, VirtualSensor
 from broker.devices.processing.handover import Handover, handovers
@@ -65,6 +67,8 @@ class Swapped:
     registered: Device | None
     """The new device, when the swap registered it."""
     differences: Differences
+    cured: tuple[Alarm, ...] = ()
+    """Alarms of the device before that close."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +171,8 @@ class Swap(Alone):
         changed = [one for one in (closed, binding) if one is not None]
         for device_id in {one.device for one in changed}:
             follow(effects, view, stamp, device_id, device=device if device_id == device.id else None, bindings=changed)
-        effects.result = self._with_meters(effects, view, sensor)
+        cured = cure(effects, view, stamp, sensor.id, at=self.at)
+        effects.result = dataclasses.replace(self._with_meters(effects, view, sensor), cured=cured)
         return effects
 
     def _with_meters(self, effects: Effects[Swapped], view: View, sensor: VirtualSensor) -> Swapped:
@@ -269,6 +274,7 @@ class Unbind(Alone):
         effects = Effects(Unbound(made, closed))
         effects.records += [_binding_write(closed, stamp, record.version), _swap_write(made, stamp, 0)]
         _take_back(effects, view, stamp, open_now, self.at)
+        cure(effects, view, stamp, self.virtual_sensor, at=self.at, because="unbound")
         follow(effects, view, stamp, closed.device, bindings=[closed])
         return effects
 
@@ -327,6 +333,8 @@ class Undo(Alone):
             effects.records.append(_binding_write(again, stamp, closed[1]))
             effects.result = Undone(undone, again)
             reattribution(effects, view, stamp, again.device, swap.at)
+        if not swap.planned:
+            cure(effects, view, stamp, swap.virtual_sensor, because="swap" if closed is not None else "unbound")
         for device_id in {one.device for one in changed}:
             follow(effects, view, stamp, device_id, bindings=changed)
         return effects
@@ -358,6 +366,7 @@ class TakeEffect:
         record = seen.records.get(("swap", self.swap_id))
         if record is not None:
             swap = as_swap(record)
+            needs.add(health_needs(swap.virtual_sensor, seen))
             for device in (swap.device, swap.replaced):
                 if device is not None:
                     needs.add(device_needs(device, None, seen))
@@ -369,6 +378,7 @@ class TakeEffect:
         if record is None or not (swap := as_swap(record)).planned or swap.at > stamp.now:
             return Effects(False)
         effects = Effects(True, records=[_swap_write(replace(swap, planned=False), stamp, record.version)])
+        cure(effects, view, stamp, swap.virtual_sensor, because="swap" if swap.device is not None else "unbound")
         for device in {swap.device, swap.replaced} - {None}:
             assert device is not None
             follow(effects, view, stamp, device)
@@ -378,6 +388,7 @@ class TakeEffect:
 def _sensor_needs(sensor_id: str, seen: Snapshot) -> Needs:
     """A virtual sensor, its bindings, and the device of the one that is open."""
     needs = Needs(records={("virtual_sensor", sensor_id)}, found={("binding", f"sensor:{sensor_id}")})
+    needs.add(health_needs(sensor_id, seen))
     for record in seen.found.get(("binding", f"sensor:{sensor_id}"), ()):
         binding = as_binding(record)
         if binding.valid_to is None:
