@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -27,7 +27,7 @@ from broker.devices.alarms.due import Gap, due_keys
 from broker.devices.alarms.look import LookAt
 from broker.devices.alarms.watched import is_neglected, watched_needs
 from broker.devices.registry import as_binding, as_sensor
-from broker.errors import BrokerError
+from broker.errors import BrokerError, InternalError
 from broker.pipeline.expiry import Executor
 from broker.stores.base import Needs, Record, RecordKind, RecordWrite, Snapshot, TenantStore
 from broker.stores.command import Effects, View
@@ -131,9 +131,9 @@ class Silence:
         if self._is_time_for_all(moved, now):
             sensors |= await self._neglected_of_all(stop)
         for some in _batches(sorted(sensors), AT_ONCE):
-            await self._look_at(LookAt(sensors=frozenset(some), gaps=gaps), len(some))
+            await self._look_at(some, lambda names: LookAt(sensors=names, gaps=gaps))
         for some in _batches(sorted(devices), AT_ONCE):
-            await self._look_at(LookAt(devices=frozenset(some), gaps=gaps), len(some))
+            await self._look_at(some, lambda names: LookAt(devices=names, gaps=gaps))
         if stop is None or not stop.is_set():
             await self._writer.execute(PutMark(Mark(looked=now, binding=newest, gaps=gaps)), wait=True)
         return len(sensors) + len(devices)
@@ -225,10 +225,19 @@ class Silence:
             snapshot.add(await self._store.load(missing))
             asked.add(missing)
 
-    async def _look_at(self, command: LookAt, weight: int) -> None:
-        looked = await self._writer.execute(command, wait=True)
+    async def _look_at(self, names: list[str], command: Callable[[frozenset[str]], LookAt]) -> None:
+        """Look at some. One that cannot be judged stands in no other's way: it is found neglected later, and tried again."""
+        try:
+            looked = await self._writer.execute(command(frozenset(names)), wait=True)
+        except InternalError:
+            if len(names) == 1:
+                log.error("alarms.cannot_judge", name=names[0])
+                return
+            for name in names:
+                await self._look_at([name], command)
+            return
         if looked.opened or looked.closed:
-            log.info("alarms.looked", sensors=weight, opened=looked.opened, closed=looked.closed)
+            log.info("alarms.looked", sensors=len(names), opened=looked.opened, closed=looked.closed)
 
     async def _count(self) -> None:
         """The metric: alarms that are not closed."""

@@ -8,13 +8,13 @@ from urllib.parse import quote
 
 import pytest
 
-from broker.clock import SECOND, iso
+from broker.clock import SECOND, Stamp, iso
 from broker.config import Limits, Places, StoreSettings
-from broker.stores.base import ChangeSet, RecordWrite
+from broker.devices.alarms.model import Alarm, AlarmState, alarm_write
+from broker.stores.base import ChangeSet
 from tests.support.api import Api, running_broker
 from tests.support.city import ELSYS, START, dev_eui, elsys_temperature, uplink
 from tests.support.mongo import mongo_uri, mongo_url
-from tests.support.stores import make_store
 
 __all__ = ["mongo_uri", "mongo_url"]
 
@@ -357,22 +357,27 @@ async def test_sensors_and_other_systems_meet_at_a_place(api: Api) -> None:
     assert found["urn:x:bin"]["sensors"] == []
 
 
+def alarm(name: str, of: str, state: AlarmState) -> Alarm:
+    return Alarm(
+        id=name, virtual_sensor=of, kind="silence", severity="high", state=state, text="No uplink.", entity=CLIMATE,
+        since=START, opened_at=START,
+    )  # fmt: skip
+
+
 async def test_open_alarms_of_what_is_within_are_shown_and_closed_ones_not(
     request: pytest.FixtureRequest, tmp_path: Path, mongo_url: str
 ) -> None:
+    given: list[tuple[str, str, AlarmState]] = [
+        ("a", "climate-0", "open"),
+        ("b", "climate-0", "closed"),
+        ("c", "other", "open"),
+    ]
     for url in (f"sqlite:///{tmp_path}/knutpunkt.db", mongo_url):
-        store = make_store(url)
-        await store.open()
-        records = []
-        for name, of, state in (("a", "climate-0", "open"), ("b", "climate-0", "closed"), ("c", "other", "open")):
-            keys = (f"sensor:{of}", *(("open",) if state != "closed" else ()))
-            body = {"id": name, "virtualSensor": of, "state": state, "openedAt": START, "text": "cold"}
-            records.append(RecordWrite("alarm", name, body, 1, 0, keys))
-        await (await store.tenant()).commit(ChangeSet(records=records))
-        await store.close()
         async with running_broker(tmp_path, store=StoreSettings(url=url)) as api:
             await imported(api, CSV)
             await sensor(api, 0, CLIMATE, place=ROOM)
+            records = [alarm_write(alarm(name, of, state), Stamp(START, iso(START), 1), 0) for name, of, state in given]
+            await api.running.parts.tenants.default.store.commit(ChangeSet(records=records))
             shown = await overview(api)
             assert [(one["id"], one["openedAt"]) for one in shown["alarms"]] == [("a", iso(START))]
             assert shown["summary"]["openAlarms"] == 1

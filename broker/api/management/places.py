@@ -9,11 +9,13 @@ from typing import Any
 from aiohttp import web
 
 from broker.api.ids import place_id
-from broker.api.management.common import PAGE_MOST, answer, page_limit, shown_times
+from broker.api.management.common import PAGE_MOST, answer, page_limit
+from broker.api.management.health import shown_alarm
 from broker.api.parameters import parameters
 from broker.api.route import Route
 from broker.api.services import Services
 from broker.api.tenant import tenant_of
+from broker.devices.alarms.model import as_alarm
 from broker.devices.registry import as_sensor
 from broker.errors import BadRequestData, ResourceNotFound
 from broker.ngsild.expired import living
@@ -34,7 +36,6 @@ SENSORS_AT_ONCE = 1_000
 SENSORS_AT_MOST = 10_000
 """Virtual sensors that one request looks at, count."""
 ALARMS_SHOWN = 1_000
-ALARM_TIMES = ("since", "openedAt", "acknowledgedAt", "closedAt")
 
 
 def routes(services: Services) -> list[Route]:
@@ -92,7 +93,7 @@ def routes(services: Services) -> list[Route]:
                 "place": details(place, found, things, said) if place is not None else None,
                 "ancestors": around,
                 "summary": {**sums[found.root].shown(), "types": by_type(found, said)},
-                "alarms": [shown_times(alarm.body, ALARM_TIMES) for alarm in alarms[:ALARMS_SHOWN]],
+                "alarms": [shown_alarm(as_alarm(alarm)) for alarm in alarms[:ALARMS_SHOWN]],
                 "contains": tree(found, said, depth, sums),
                 "entities": [details(found.nodes[each].entity, found, things, said) for each in ids[:most]],
                 "next": ids[most - 1] if len(ids) > most else None,
