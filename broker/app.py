@@ -38,6 +38,7 @@ from broker.pipeline.downlinks import Downlinks
 from broker.pipeline.expiry import Expiry
 from broker.pipeline.intake import Uplink
 from broker.pipeline.quarantine import Quarantine
+from broker.pipeline.silence import Silence
 from broker.pipeline.tenants import Tenant, Tenants
 from broker.pipeline.uplinks import Uplinks
 from broker.pipeline.writer import Writer
@@ -68,6 +69,7 @@ class Parts:
     uplinks: Uplinks
     claims: Claims
     quarantine: Quarantine
+    silence: Silence
     downlinks: Downlinks
 
 
@@ -103,6 +105,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
         inner.create_task(_watched(stop, "claims", _catch_up(parts, stop)))
         inner.create_task(_watched(stop, "quarantine", parts.quarantine.run(stop)))
         inner.create_task(_watched(stop, "contexts", parts.upkeep.run()))
+        inner.create_task(_watched(stop, "silence", parts.silence.run(stop)))
         inner.create_task(_watched(stop, "downlinks", parts.downlinks.run()))
         try:
             async with _http(parts) as (host, port), asyncio.TaskGroup() as intakes:
@@ -153,7 +156,21 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         quarantine = Quarantine(here.store, here.writer, clock, settings.quarantine.keep_days)
         downlinks = Downlinks(here.store, here.writer, clock, settings.actuation, _senders(settings, clock))
         upkeep = Upkeep(contexts, ContextShelf(here.store, here.writer))
-        yield Parts(settings, clock, store, outbound, contexts, upkeep, tenants, uplinks, claims, quarantine, downlinks)
+        silence = Silence(here.store, here.writer, clock, settings.alarms, clock.new_id())
+        yield Parts(
+            settings=settings,
+            clock=clock,
+            store=store,
+            outbound=outbound,
+            contexts=contexts,
+            upkeep=upkeep,
+            tenants=tenants,
+            uplinks=uplinks,
+            claims=claims,
+            quarantine=quarantine,
+            silence=silence,
+            downlinks=downlinks,
+        )
     finally:
         await outbound.close()
         await store.close()

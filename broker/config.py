@@ -229,6 +229,21 @@ class Places(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     import_rows: Annotated[int, _doc("Places in one import, count.", ge=1)] = 20_000
 
 
+class Alarms(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Alarms of virtual sensors."""
+
+    scan_seconds: Annotated[
+        float, _doc("How often it is looked which sensors are silent and which delays have passed, seconds.", gt=0)
+    ] = 30.0
+    registry_seconds: Annotated[
+        float,
+        _doc(
+            "After a change of the registry all virtual sensors are looked through, at most once in this time, seconds.",
+            gt=0,
+        ),
+    ] = 300.0
+
+
 class Log(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Logs, on standard error."""
 
@@ -250,6 +265,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tenants: Tenancy = Tenancy()
     places: Places = Places()
     quarantine: QuarantineSettings = QuarantineSettings()
+    alarms: Alarms = Alarms()
     log: Log = Log()
     base_url: Annotated[
         str,

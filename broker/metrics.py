@@ -31,3 +31,7 @@ http_seconds = Histogram(
     "knutpunkt_http_seconds", "Time to answer an HTTP request, seconds", ["route"], buckets=SECONDS
 )
 connected = Gauge("knutpunkt_connected", "1 while the connection stands, by adapter and name", ["adapter", "name"])
+alarms = Gauge("knutpunkt_alarms", "Alarms that are not closed, by severity and kind", ["severity", "kind"])
+silence_scan_seconds = Histogram(
+    "knutpunkt_silence_scan_seconds", "Time of one look for silent sensors, seconds", buckets=SECONDS
+)

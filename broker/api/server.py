@@ -11,6 +11,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from broker.api import health, uplinks
 from broker.api.management import (
     actuation,
+    alarms,
     devices,
     lineage,
     places,
@@ -76,6 +77,7 @@ def all_routes(services: Services) -> list[Route]:
         *actuation.routes(services),
         *received.routes(services),
         *lineage.routes(services),
+        *alarms.routes(services),
         *tenants.routes(services),
         *health.routes(services),
     ]

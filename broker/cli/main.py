@@ -7,6 +7,7 @@ import sys
 import click
 
 from broker import __version__
+from broker.cli.alarms import alarm
 from broker.cli.commands import command as command_group
 from broker.cli.commands import send
 from broker.cli.demo.command import demo
@@ -32,6 +33,7 @@ def main() -> None:
     knutpunkt place show urn:ngsi-ld:Building:school
                                          all that is known of a place and what it contains
     knutpunkt quarantine                 devices that nobody has claimed
+    knutpunkt alarm list                 what is wrong: silent devices, low batteries, values beyond limits
     knutpunkt swap ROOM-214-CLIMATE a81758fffe0312ab
                                          put a new device where another was
     knutpunkt undo ROOM-214-CLIMATE      take that back
@@ -62,6 +64,7 @@ for command in (
     command_group,
     quantities,
     tenant,
+    alarm,
 ):
     main.add_command(command)
 

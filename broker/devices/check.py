@@ -7,6 +7,7 @@ import re
 from broker.codecs.downlink import check_template
 from broker.codecs.quantities import accepted_units, quantity_names
 from broker.codecs.registry import codec_names
+from broker.devices.alarms.check import check_watching
 from broker.devices.model import DeviceModel, VirtualSensor
 from broker.devices.processing.rules import check_processing
 from broker.errors import BadRequestData
@@ -51,6 +52,7 @@ def check_sensor(sensor: VirtualSensor) -> None:
                 f"got '{output.unit[:20]}'."
             )
     check_processing(sensor)
+    check_watching(sensor)
 
 
 def _check_quantity(name: str, where: str) -> None:

@@ -72,6 +72,10 @@ class DeviceState(Struct, frozen=True, rename="camel", kw_only=True):
     location: tuple[float, float] | None = None
     """Longitude, latitude."""
     last_problem: str | None = None
+    frames: int = 0
+    """Which of the last frames came, a bit each, the newest the lowest (`broker.devices.alarms.frames`)."""
+    frames_known: int = 0
+    """How many of those bits mean something, count."""
     source: str | None = None
     """Adapter and network of the last uplink, e.g. 'mqtt:chirpstack', 'coap': where a command to it is sent."""
     broker: str | None = None
@@ -101,6 +105,52 @@ class Output(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw
     """Whether a value that fails a check may become the entity's current one; marked it is in both."""
 
 
+Severity = Literal["informational", "low", "medium", "high", "critical"]
+"""As the Smart Data Models' Alert has it."""
+AlarmKind = Literal["silence", "battery", "radio", "frameLoss", "implausible", "threshold"]
+
+
+class Threshold(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """A limit on one value of a virtual sensor: beyond it for so long is an alarm, back behind the hysteresis ends it."""
+
+    id: str
+    """Unique within the virtual sensor."""
+    quantity: str | None = None
+    """What is watched: the output of this quantity, or with `attribute` that attribute. In the attribute's unit."""
+    attribute: str | None = None
+    """Expanded name (IRI)."""
+    above: float | None = None
+    below: float | None = None
+    hysteresis: float = 0.0
+    """How far back behind the limit the value must be for the alarm to end, in the attribute's unit."""
+    delay_seconds: int = 0
+    """How long the value must be beyond the limit."""
+    severity: Severity = "medium"
+    text: str = ""
+    """For people; '' makes one of the value and the limit."""
+
+
+class Watch(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """When a virtual sensor's device is unwell; None: as `broker.devices.alarms.rules` has it."""
+
+    battery_percent: float | None = None
+    """Low at or below."""
+    battery_volts: float | None = None
+    """Low at or below. There is no default: cells differ."""
+    rssi: float | None = None
+    """Weak below, dBm."""
+    snr: float | None = None
+    """Weak below, dB."""
+    lost_share: float | None = None
+    """Too many frames lost from this share on, 0 to 1."""
+    implausible_in_a_row: int | None = None
+    """Uplinks with implausible values, one after the other, count."""
+    off: tuple[AlarmKind, ...] = ()
+    """Kinds of alarm that are not wanted."""
+    severity: dict[AlarmKind, Severity] = {}
+    """Of kinds of alarm, where it shall not be the default."""
+
+
 class VirtualSensor(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
     """The lasting identity that the city knows."""
 
@@ -116,6 +166,12 @@ class VirtualSensor(Struct, frozen=True, rename="camel", forbid_unknown_fields=T
     place: str | None = None
     """URN of the place that its entity is tied to, or of the entity itself; None: not said here."""
     note: str = ""
+    expected_interval_seconds: int | None = None
+    """How often a value is expected; None: as the device's model has it."""
+    silent_after_seconds: int | None = None
+    """Silent when nothing was heard for so long; None: after three intervals, at least 15 minutes; 0: never."""
+    watch: Watch = Watch()
+    thresholds: tuple[Threshold, ...] = ()
 
     @property
     def entities(self) -> set[str]:

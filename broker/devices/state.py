@@ -8,6 +8,7 @@ import msgspec
 
 from broker.clock import Micros
 from broker.codecs.base import Measurement
+from broker.devices.alarms.frames import received, received_late
 from broker.devices.model import DeviceState
 
 
@@ -36,13 +37,14 @@ def heard(
     """
     uplinks = state.uplinks if again else state.uplinks + 1
     if state.last_seen is not None and at < state.last_seen:
-        return msgspec.structs.replace(state, uplinks=uplinks)
+        return msgspec.structs.replace(state, uplinks=uplinks, frames=received_late(state, f_cnt))
     level, volts = battery_percent, None
     for measurement in measurements:
         if measurement.quantity == "batteryLevel" and isinstance(measurement.value, (int, float)):
             level = float(measurement.value)
         elif measurement.quantity == "batteryVoltage" and isinstance(measurement.value, (int, float)):
             volts = float(measurement.value)
+    frames, frames_known = received(state, f_cnt, joined=joined)
     return DeviceState(
         last_seen=at,
         last_uplink=uplink_id,
@@ -56,6 +58,8 @@ def heard(
         joined_at=at if joined else state.joined_at,
         location=location or state.location,
         last_problem=problem,
+        frames=frames,
+        frames_known=frames_known,
         source=source,
         broker=broker,
         topic=topic,

@@ -17,6 +17,8 @@ import msgspec
 from broker.clock import SECOND, Micros, Stamp, iso
 from broker.codecs.base import CodecError, Measurement
 from broker.config import Limits
+from broker.devices.alarms.heard import judge_uplink, uplink_needs
+from broker.devices.alarms.rules import Radio
 from broker.devices.model import Binding, DeviceModel, VirtualSensor
 from broker.devices.observe import observe
 from broker.devices.processing.observation import Observation, Source
@@ -101,10 +103,25 @@ class ApplyUplink:
                     needs.found.add(("binding", f"sensor:{sensor_id}"))
             if self.was == "applied":
                 needs.found.add(("revision", revision_key("virtual_sensor", sensor_id)))
+        needs.add(uplink_needs(seen.found.get(("binding", f"device:{uplink.device_id}"), ()), uplink.observed_at, seen))
         return needs
 
     def apply(self, view: View, stamp: Stamp) -> Effects[Receipt | Stale]:
-        """All that the uplink does."""
+        """All that the uplink does, and what that means for alarms."""
+        effects = self._applied(view, stamp)
+        uplink = self.uplink
+        judge_uplink(
+            effects,
+            view,
+            stamp,
+            device=uplink.device_id,
+            at=uplink.observed_at,
+            model=self.decoded.model,
+            radio=Radio(uplink.radio.rssi, uplink.radio.snr) if uplink.radio else None,
+        )
+        return effects
+
+    def _applied(self, view: View, stamp: Stamp) -> Effects[Receipt | Stale]:
         uplink = self.uplink
         if self.was is None and any(
             view.frame_applied(key) for key in (uplink.frame_key, *uplink.earlier_frame_keys) if key is not None

@@ -20,6 +20,8 @@ from broker.jsonld.context import Context
 from broker.stores.base import Record
 
 LIST = frozenset(("limit", "after", "entity"))
+NAMED = ("outputs", "derived", "thresholds")
+"""Members with parts that name attributes."""
 
 
 def routes(services: Services) -> list[Route]:
@@ -78,7 +80,7 @@ def _expanded(document: dict[str, Any], context: Context) -> dict[str, Any]:
     outputs = made.get("outputs")
     if not isinstance(outputs, list):
         raise BadRequestData("'outputs' must be an array of objects with 'quantity' and 'attribute'.")
-    for member in ("outputs", "derived"):
+    for member in NAMED:
         if isinstance(parts := made.get(member), list):
             made[member] = [
                 {**part, "attribute": context.expand(part["attribute"])}
@@ -91,6 +93,9 @@ def _expanded(document: dict[str, Any], context: Context) -> dict[str, Any]:
 
 def _compacted(document: dict[str, Any], context: Context) -> dict[str, Any]:
     made = {**document, "entityType": context.compact(document["entityType"])}
-    for member in ("outputs", "derived"):
-        made[member] = [{**part, "attribute": context.compact(part["attribute"])} for part in document.get(member, ())]
+    for member in NAMED:
+        made[member] = [
+            {**part, "attribute": context.compact(part["attribute"])} if part.get("attribute") is not None else part
+            for part in document.get(member, ())
+        ]
     return made

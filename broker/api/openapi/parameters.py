@@ -167,6 +167,10 @@ MANAGEMENT: Final[dict[str, Known]] = {
     "event": Known(
         "Kind of the message, as ChirpStack's HTTP integration says it.", {"type": "string", "default": "up"}, "", "up"
     ),
+    "kind": Known(
+        "Only alarms of this kind.",
+        {"type": "string", "enum": ["silence", "battery", "radio", "frameLoss", "implausible", "threshold"]},
+    ),
     "limit": Known("Most on one page.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
     "near": Known("Around a position: longitude, latitude, metres.", TEXT, "", "18.0712,64.6214,300"),
     "newestFirst": Known("From the newest to the oldest.", FLAG),
@@ -184,7 +188,15 @@ MANAGEMENT: Final[dict[str, Known]] = {
         "OBJEKT_ID:id,NAMN:name",
     ),
     "search": Known("Only those in whose name or street address this text is, in any case.", TEXT, "", "skol"),
+    "severity": Known(
+        "Only alarms of this severity.",
+        {"type": "string", "enum": ["informational", "low", "medium", "high", "critical"]},
+    ),
     "since": Known("From this time on.", MOMENT),
+    "state": Known(
+        "Only alarms in this state; active: open or acknowledged.",
+        {"type": "string", "enum": ["open", "acknowledged", "closed", "active"]},
+    ),
     "status": Known(
         "Only uplinks that this became of.",
         {"type": "string", "enum": ["applied", "quarantined", "rejected", "discarded"]},
@@ -196,8 +208,8 @@ MANAGEMENT: Final[dict[str, Known]] = {
         "Building",
     ),
     "until": Known("Before this time.", MOMENT),
-    "virtualSensor": Known("Only of this virtual sensor.", TEXT),
     "within": Known("Within a rectangle: west, south, east, north.", TEXT, "", "18.05,64.61,18.09,64.63"),
+    "virtualSensor": Known("Only of this virtual sensor.", TEXT, "", "room-214-climate"),
 }
 
 _COMMAND_STATUS: Final = Known(
@@ -257,6 +269,7 @@ ONE_ENTITY: Final = Known("The entity is meant only if it is of these types.", T
 """`type` where the path names an entity."""
 
 PATH: Final[dict[str, Known]] = {
+    "alarm": Known("Id of an alarm.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000003"),
     "attribute": Known("Name of an attribute: a term of the @context, or an IRI.", TEXT, "4.6.2", "temperature"),
     "command": Known("Id of a command.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000003"),
     "context": Known(

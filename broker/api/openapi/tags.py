@@ -25,6 +25,16 @@ _GROUPS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
         ("/api/v1/commands", "/api/v1/virtual-sensors/{sensor}/commands"),
     ),
     ("Places", "Buildings, rooms and any place: import, and all that is known of one.", ("/api/v1/places",)),
+    (
+        "Alarms",
+        "What is wrong with virtual sensors, who takes care, what is planned.",
+        (
+            "/api/v1/alarms",
+            "/api/v1/virtual-sensors/{sensor}/health",
+            "/api/v1/virtual-sensors/{sensor}/shelve",
+            "/api/v1/virtual-sensors/{sensor}/unshelve",
+        ),
+    ),
     ("Uplinks and history", "What came in, what waits, what was observed.", ("/api/v1/",)),
     ("Tenants", "Who shares this broker.", ("/api/v1/tenants",)),
     ("Operations", "Health, metrics, and this description.", ("/",)),
