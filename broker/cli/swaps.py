@@ -35,6 +35,10 @@ def _me() -> str:
 @click.option("--at", help="From when (ISO 8601, also past or future); by default now.")
 @click.option("--model", help="Device model of NEW_DEVICE, if it is not registered; by default that of the old one.")
 @click.option("--channel", help="The channel of NEW_DEVICE that becomes the virtual sensor; by default all of it.")
+@click.option(
+    "--end", "ended", multiple=True, metavar="QUANTITY=READING", help="What the old meter shows: volume=1240.1"
+)
+@click.option("--start", "begun", multiple=True, metavar="QUANTITY=READING", help="What the new meter shows.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @said_by
 @speaks_to_broker
@@ -46,6 +50,8 @@ def swap(
     at: str | None,
     model: str | None,
     channel: str | None,
+    ended: tuple[str, ...],
+    begun: tuple[str, ...],
     dry_run: bool,
     by: str,
     why: str,
@@ -57,6 +63,7 @@ def swap(
     \b
     knutpunkt swap room-214-climate A81758FFFE0312AB
     knutpunkt swap room-214-climate A81758FFFE0312AB --at 2026-03-01T13:30:00Z --why "battery dead"
+    knutpunkt swap water-school 70B3D5FFFE0D0009 --end volume=1240.1 --start volume=0.012
     """
     asked = {
         "at": at,
@@ -64,6 +71,8 @@ def swap(
         "channel": channel,
         "by": by or None,
         "why": why or None,
+        "endReadings": _readings(ended) or None,
+        "startReadings": _readings(begun) or None,
         "dryRun": dry_run or None,
     }
     document: dict[str, Any] = {"virtualSensor": virtual_sensor, "device": new_device.lower()}
@@ -190,7 +199,22 @@ def tell_swap(done: dict[str, Any]) -> None:
     before, after = done["intervalSeconds"]["before"], done["intervalSeconds"]["after"]
     if closed and before != after:
         click.echo(f"It is expected every {after or '?'} s instead of every {before or '?'} s.")
+    for one in done["meters"]:
+        exactly = f"offset {one['offset']}" if one["offset"] is not None else "from the new meter's first reading on"
+        click.echo(f"{one['attribute']} goes on from {one['value']}, {exactly}.")
     _tell_replayed(done.get("replayed", {}))
+
+
+def _readings(given: tuple[str, ...]) -> dict[str, float]:
+    """'volume=1240.1', … as an object."""
+    made: dict[str, float] = {}
+    for one in given:
+        name, _, reading = one.partition("=")
+        try:
+            made[name] = float(reading)
+        except ValueError:
+            raise click.BadParameter(f"a reading is QUANTITY=NUMBER such as volume=1240.1, got '{one}'") from None
+    return made
 
 
 def _tell_replayed(replayed: dict[str, int]) -> None:

@@ -12,16 +12,20 @@ clock may run ahead of ours.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from broker.clock import Micros, Stamp, iso
 from broker.devices.follow import bindings_of, device_needs, follow, model_of
 from broker.devices.model import Binding, Device, DeviceModel, SwapRecord, VirtualSensor
+from broker.devices.processing.handover import Handover, handovers
 from broker.devices.processing.rules import check_readings
+from broker.devices.processing.state import SensorState
 from broker.devices.registry import as_binding, as_device, as_sensor, as_swap, to_body
 from broker.devices.take_back import reattribution, take_back, take_back_needs
 from broker.errors import AlreadyExists, BadRequestData, Conflict, ResourceNotFound
@@ -47,6 +51,8 @@ class Differences:
     interval_seconds: tuple[int | None, int | None]
     """How often the old and the new device are expected to send."""
     units: tuple[UnitChange, ...]
+    meters: tuple[Handover, ...] = ()
+    """What cumulative meters go on from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +108,7 @@ class Swap(Alone):
         """Both devices with their models, entities and bindings; what is left of the virtual sensor's values."""
         needs = _sensor_needs(self.virtual_sensor, seen)
         needs.add(device_needs(self.device, self.model, seen))
-        needs.records.add(("reattribution", self.device))
+        needs.records |= {("reattribution", self.device), ("sensor_state", self.virtual_sensor)}
         open_now = _last(seen.found.get(("binding", f"sensor:{self.virtual_sensor}"), ()))
         if open_now is not None:
             needs.add(take_back_needs(seen, as_binding(open_now), self.at))
@@ -161,7 +167,17 @@ class Swap(Alone):
         changed = [one for one in (closed, binding) if one is not None]
         for device_id in {one.device for one in changed}:
             follow(effects, view, stamp, device_id, device=device if device_id == device.id else None, bindings=changed)
+        effects.result = self._with_meters(effects, view, sensor)
         return effects
+
+    def _with_meters(self, effects: Effects[Swapped], view: View, sensor: VirtualSensor) -> Swapped:
+        """The result with what the meters go on from: their state as it is after what was taken back."""
+        written = next((write.body for write in effects.records if write.kind == "sensor_state"), None)
+        record = view.record("sensor_state", sensor.id)
+        body = written if written is not None else record.body if record is not None else {}
+        meters = handovers(sensor, msgspec.convert(body, SensorState), self.start_readings, self.end_readings)
+        differences = dataclasses.replace(effects.result.differences, meters=meters)
+        return dataclasses.replace(effects.result, differences=differences)
 
     def _open(self, view: View) -> tuple[Binding | None, int]:
         """The binding that is open now and its record's version; `at` must not lie before it began."""
@@ -409,6 +425,8 @@ def _differences(view: View, sensor: VirtualSensor, model: DeviceModel, open_now
         before = model_of(view, as_device(record).model)
     wanted = {output.quantity for output in sensor.outputs}
     sent = {one.quantity for one in model.quantities}
+    served = {(output.entity, output.attribute) for output in sensor.outputs if output.quantity in sent}
+    not_served = {output.quantity for output in sensor.outputs if (output.entity, output.attribute) not in served}
     units = {one.quantity: one.unit for one in before.quantities} if before is not None else {}
     changed = {
         UnitChange(one.quantity, units[one.quantity], one.unit)
@@ -416,7 +434,7 @@ def _differences(view: View, sensor: VirtualSensor, model: DeviceModel, open_now
         if one.quantity in wanted and one.quantity in units and units[one.quantity] != one.unit
     }
     return Differences(
-        not_served=tuple(sorted(wanted - sent)),
+        not_served=tuple(sorted(not_served)),
         interval_seconds=(
             before.expected_interval_seconds if before is not None else None,
             model.expected_interval_seconds,

@@ -81,7 +81,10 @@ def _rewound(effects: Effects[Any], view: View, binding: Binding, since: Micros,
         value = row.instance.get("value") if row is not None and row.instance is not None else None
         if row is not None and value is not None and row.observed_at < since:
             remaining[key_of(as_sensor(sensor), entity_id, attribute)] = Remaining(row.observed_at, value)
-    state = rewind(as_sensor_state(record), since, remaining)
+    before = as_sensor_state(record)
+    state = rewind(before, since, remaining)
+    if state == before:
+        return
     effects.records.append(
         RecordWrite("sensor_state", record.id, state_body(state), record.version + 1, record.version)
     )

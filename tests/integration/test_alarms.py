@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from broker.cli.main import main
 from broker.clock import SECOND, iso
 from tests.support.broker import BrokerProcess, Refused
 from tests.support.city import ELSYS, dev_eui, elsys_temperature, room, uplink
@@ -277,3 +279,65 @@ async def test_silence_is_noticed_over_a_kill_of_the_broker(store_url: str, tmp_
     async with running(store_url, tmp_path) as broker:
         alarm = await one_alarm(broker)
         assert alarm["kind"] == "silence"
+
+
+async def test_operations_staff_do_all_of_it_from_the_command_line(broker: BrokerProcess) -> None:
+    await put_room(broker, thresholds=[FROST])
+    await bind(broker)
+    await send(broker, 4.0)
+
+    async def knutpunkt(*arguments: str) -> str:
+        found = await asyncio.to_thread(
+            CliRunner().invoke, main, ["alarm", *arguments], env={"KNUTPUNKT_URL": broker.url}
+        )
+        assert found.exit_code == 0, found.output
+        return found.output
+
+    listed = await knutpunkt("list")
+    assert "temperature is 4, below 5." in listed
+    (alarm,) = await alarms(broker)
+    said = await knutpunkt("ack", alarm["id"], "--by", "Karin", "--comment", "Looking.")
+    assert "Now acknowledged by Karin." in said
+    assert "acknowledged by Karin" in await knutpunkt("list", "--severity", "critical", "--sensor", "room-0")
+    await knutpunkt("close", alarm["id"], "--comment", "The window was open.")
+    shown = await knutpunkt("show", alarm["id"])
+    assert "The window was open." in shown
+    assert "by hand" in shown
+    assert "There is no such alarm." in await knutpunkt("list")
+    assert "room-0" in await knutpunkt("shelve", room(0), "--until", iso(now() + 3600 * SECOND), "--reason", "Work")
+    _, health = await broker.ask("GET", "/api/v1/virtual-sensors/room-0/health")
+    assert health["shelf"]["reason"] == "Work"
+    await knutpunkt("unshelve", "room-0")
+    _, health = await broker.ask("GET", "/api/v1/virtual-sensors/room-0/health")
+    assert health["shelf"] is None
+
+
+async def test_of_two_processes_one_looks_and_when_it_dies_the_other_does(mongo_url: str, tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        brokers = []
+        for name in ("one", "two"):
+            folder = tmp_path / name
+            folder.mkdir()
+            brokers.append(await stack.enter_async_context(running(mongo_url, folder)))
+        one, two = brokers
+        await one.ask("PUT", "/api/v1/device-models/elsys-ers", ELSYS)
+        for number in range(5):
+            await put_room(one, number, silentAfterSeconds=2)
+            await bind(one, number)
+            await send(two, 20.0, number)
+
+        async def all_silent(asked: BrokerProcess, count: int) -> Any:
+            found = await alarms(asked, "kind=silence&limit=100")
+            return found if len(found) >= count else None
+
+        found = await until(lambda: all_silent(two, 5))
+        assert sorted(alarm["virtualSensor"] for alarm in found) == [f"room-{number}" for number in range(5)]
+        looked = [broker for broker in brokers if "alarms.looked" in broker.log()]
+        assert len(looked) == 1
+        await looked[0].kill()
+        left = two if looked[0] is one else one
+        for number in range(5):
+            await send(left, 20.0, number)
+        assert await alarms(left) == []
+        await until(lambda: all_silent(left, 10))
+        assert "alarms.looked" in left.log()

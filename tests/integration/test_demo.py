@@ -57,6 +57,12 @@ async def test_the_demo_shows_a_living_city_and_leaves_nothing_behind() -> None:
         assert nb_iot["waterConsumption"]["unitCode"] == "MTQ"
         assert nb_iot["waterConsumption"]["observedBy"]["object"] == "urn:ngsi-ld:Device:867723030000101"
 
+        async def containers() -> list[dict[str, object]]:
+            found = await _entities(city, "WasteContainer", q="fillingLevel>=0;fillingLevel<=1;distance>0")
+            return found if len(found) == 4 else []
+
+        await city.until(containers)
+
         async def quarantined() -> list[str]:
             return [group["device"] for group in await city.get("/api/v1/quarantine")]
 

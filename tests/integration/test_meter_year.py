@@ -127,7 +127,13 @@ class Year:
 
     async def _swap(self, at: Micros, readings: dict[str, Any]) -> None:
         wanted = {"virtualSensor": "house", "device": self.meter.dev_eui, "at": iso(at), **readings}
-        await self.api.ask("POST", "/api/v1/swaps", wanted, status=201)
+        asked = (await self.api.ask("POST", "/api/v1/swaps", {**wanted, "dryRun": True}, status=200)).json()
+        done = (await self.api.ask("POST", "/api/v1/swaps", wanted, status=201)).json()
+        start, end = (readings[member] for member in ("startReadings", "endReadings"))
+        (meter,) = done["meters"]
+        assert asked["meters"] == done["meters"], "what it is said beforehand to do"
+        assert float(meter["value"]) - start["waterConsumption"] == pytest.approx(float(meter["offset"]))
+        assert float(meter["value"]) >= end["volume"]
 
     async def history(self, attribute: str) -> list[tuple[Micros, float, dict[str, Any]]]:
         """Time, value and row of all that holds."""

@@ -9,6 +9,7 @@ from broker.clock import iso
 from broker.devices.model import SwapRecord
 from broker.devices.registry import to_body
 from broker.devices.swaps import Swapped
+from broker.jsonld.context import Context
 from broker.pipeline.claims import Claimed, Replayed
 from broker.stores.base import HistoryRow, Record, UplinkRow
 
@@ -25,7 +26,7 @@ def shown_swap(swap: SwapRecord) -> dict[str, Any]:
     return shown_times(to_body(swap), ("at", "recordedAt", "undoneAt"))
 
 
-def shown_plan(swapped: Swapped) -> dict[str, Any]:
+def shown_plan(swapped: Swapped, names: Context) -> dict[str, Any]:
     """What a swap does."""
     differences = swapped.differences
     before, after = differences.interval_seconds
@@ -37,12 +38,21 @@ def shown_plan(swapped: Swapped) -> dict[str, Any]:
         "notServed": list(differences.not_served),
         "intervalSeconds": {"before": before, "after": after},
         "units": [{"quantity": one.quantity, "before": one.before, "after": one.after} for one in differences.units],
+        "meters": [
+            {
+                "entity": one.entity,
+                "attribute": names.compact(one.attribute),
+                "value": one.value,
+                "offset": one.offset,
+            }
+            for one in differences.meters
+        ],
     }
 
 
-def shown_claim(claimed: Claimed) -> dict[str, Any]:
+def shown_claim(claimed: Claimed, names: Context) -> dict[str, Any]:
     """A swap's or claim's result."""
-    return {**shown_plan(claimed.swapped), "replayed": shown_replayed(claimed.replayed)}
+    return {**shown_plan(claimed.swapped, names), "replayed": shown_replayed(claimed.replayed)}
 
 
 def shown_replayed(replayed: Replayed) -> dict[str, int]:

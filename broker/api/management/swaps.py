@@ -65,8 +65,8 @@ def routes(services: Services) -> list[Route]:
 
     async def done(swap: Swap, *, dry_run: bool) -> web.Response:
         if dry_run:
-            return answer(shown_plan(await claims.preview(swap)))
-        return answer(shown_claim(await claims.swap(swap)), 201)
+            return answer(shown_plan(await claims.preview(swap), services.contexts.core))
+        return answer(shown_claim(await claims.swap(swap), services.contexts.core), 201)
 
     async def swap(request: web.Request) -> web.Response:
         """Swap a device. Another one is the virtual sensor from now on, or from the time that is said; dated in the past, what both devices sent since is attributed anew. With `dryRun` nothing is done, and the answer says what would be."""

@@ -38,6 +38,7 @@ class Sensor(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw
     place: str
     """What its entity is tied to."""
     outputs: list[dict[str, Any]]
+    derived: list[dict[str, Any]] = []
     device: str | None
     signal: Signal
 
@@ -49,6 +50,7 @@ class Sensor(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw
             "entityType": self.entity_type,
             "place": self.place,
             "outputs": self.outputs,
+            "derived": self.derived,
         }
 
 

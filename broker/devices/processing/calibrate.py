@@ -8,6 +8,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from broker.devices.processing.contract import Calibration
+from broker.devices.processing.exact import EXACT, exact
 
 Correct = Callable[[float], float]
 
@@ -29,9 +30,16 @@ def described(calibration: Calibration) -> str:
 
 
 def _line(scale: float, offset: float) -> Correct:
-    # In fractions, as units are converted: 123 pulses of 0.01 are 1.23 and no dust.
-    by, on = Fraction(repr(scale)), Fraction(repr(offset))
-    return lambda value: float(Fraction(repr(value)) * by + on)
+    # In decimals: 123 pulses of 0.01 are 1.23 and no dust.
+    by, on = exact(scale), exact(offset)
+
+    def correct(value: float) -> float:
+        made = float(EXACT.fma(exact(value), by, on))
+        if not math.isfinite(made):
+            raise OverflowError(f"{value} times {scale} is too large")
+        return made
+
+    return correct
 
 
 def _polynomial(coefficients: tuple[float, ...]) -> Correct:

@@ -16,6 +16,8 @@ class Calibration(Struct, frozen=True, rename="camel", forbid_unknown_fields=Tru
 
     name: str = ""
     """Stands in the lineage of values: a certificate's number, say. By default the kind."""
+    unit: str | None = None
+    """Of what is true, where that is another than of what is measured: MTQ for pulses that are made m³ (UN/CEFACT)."""
     scale: float | None = None
     """value * scale + offset."""
     offset: float | None = None

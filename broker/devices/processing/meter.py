@@ -56,8 +56,8 @@ def readings_at_swap(binding: Binding, bindings: Sequence[Binding], names: Seque
         key=lambda one: (one.valid_to or 0, one.id),
         default=None,
     )
-    end = _named(before.end_readings, names) if before is not None else None
-    return Readings(end, _named(binding.start_readings, names))
+    end = named(before.end_readings, names) if before is not None else None
+    return Readings(end, named(binding.start_readings, names))
 
 
 def count(
@@ -161,5 +161,6 @@ def _of_nobody(segments: tuple[Segment, ...], reading: Decimal, at: Micros, bind
     return Counted(made.value, made.offset, (*made.segments, *segments[len(before) :])[-SEGMENTS:])
 
 
-def _named(readings: dict[str, float], names: Sequence[str]) -> float | None:
+def named(readings: dict[str, float], names: Sequence[str]) -> float | None:
+    """The reading by the first of the names that has one."""
     return next((readings[name] for name in names if name in readings), None)

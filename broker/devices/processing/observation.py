@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from broker.clock import Micros
 from broker.codecs.base import CodecError, Measurement
-from broker.codecs.quantities import UnitError, convert, quantity
-from broker.devices.model import Binding, Output, VirtualSensor
+from broker.codecs.quantities import UnitError, convert
+from broker.devices.model import Binding, VirtualSensor
 from broker.devices.processing.plan import OutputPlan
 from broker.devices.processing.state import Value
 from broker.devices.resolve import Resolved
@@ -47,13 +47,12 @@ class Source:
     """Of the virtual sensors."""
 
 
-def in_unit(measurement: Measurement, output: Output) -> tuple[Value, str]:
+def in_unit(measurement: Measurement, wanted: str) -> tuple[Value, str]:
     """The measurement's value and unit as the virtual sensor's contract wants them. CodecError when it cannot be."""
     value = measurement.value
+    if wanted == measurement.unit or isinstance(value, (bool, str)):
+        return value, measurement.unit
     try:
-        wanted = output.unit if output.unit is not None else quantity(measurement.quantity).unit
-        if wanted == measurement.unit or isinstance(value, (bool, str)):
-            return value, measurement.unit
         return convert(value, measurement.unit, wanted), wanted
     except UnitError as error:
         raise CodecError(f"Quantity '{measurement.quantity}': {error}") from None
@@ -61,18 +60,18 @@ def in_unit(measurement: Measurement, output: Output) -> tuple[Value, str]:
 
 def calibrated(one: Resolved, output: OutputPlan) -> tuple[Value, str, tuple[str, ...]]:
     """Value, unit, and 'range' where the device cannot have measured that."""
-    value, unit = in_unit(one.measurement, one.output)
+    value, unit = in_unit(one.measurement, output.measured)
     if isinstance(value, (bool, str)):
         return value, unit, ()
-    if not math.isfinite(value):
-        raise CodecError(f"Quantity '{one.measurement.quantity}': {value} is not a number.")
-    failed = () if output.low <= value <= output.high else ("range",)
-    if output.correct is None:
-        return value, unit, failed
     try:
-        return output.correct(value), unit, failed
+        if not math.isfinite(value):
+            raise CodecError(f"Quantity '{one.measurement.quantity}': {value} is not a number.")
+        failed = () if output.low <= value <= output.high else ("range",)
+        if output.correct is None:
+            return value, unit, failed
+        return output.correct(value), output.unit, failed
     except OverflowError:
-        raise CodecError(f"Quantity '{one.measurement.quantity}': {value} is too large to calibrate.") from None
+        raise CodecError(f"Quantity '{one.measurement.quantity}': its value is too large.") from None
 
 
 def united(failed: tuple[str, ...], more: Iterable[str]) -> tuple[str, ...]:

@@ -29,6 +29,10 @@ class OutputPlan:
     key: str
     """Of its attribute, in the sensor's state."""
     name: str
+    measured: str
+    """The unit that measurements are converted to."""
+    unit: str
+    """The unit of the value, once calibrated."""
     low: float
     high: float
     """What is physically possible, in the output's unit, before calibration."""
@@ -111,6 +115,13 @@ def inputs_of(derived: Derived) -> tuple[str, ...]:
 
 def unit_of(output: Output) -> str:
     """The unit that an output's attribute is kept in."""
+    if output.calibration is not None and output.calibration.unit is not None:
+        return output.calibration.unit
+    return unit_measured(output)
+
+
+def unit_measured(output: Output) -> str:
+    """The unit that an output's measurements are converted to, before they are calibrated."""
     return output.unit if output.unit is not None else quantity(output.quantity).unit
 
 
@@ -179,6 +190,8 @@ def _output(output: Output, remembered: set[str]) -> OutputPlan:
     return OutputPlan(
         key=key,
         name=name_of(output),
+        measured=unit_measured(output),
+        unit=unit_of(output),
         low=low,
         high=high,
         correct=correction(output.calibration) if output.calibration is not None else None,
@@ -193,7 +206,7 @@ def _limits(output: Output) -> tuple[float, float]:
     info = quantity(output.quantity)
     if info.kind != "number":
         return -math.inf, math.inf
-    wanted = unit_of(output)
+    wanted = unit_measured(output)
     low, high = (
         (limit if wanted == info.unit or not info.unit else convert(limit, info.unit, wanted))
         if limit is not None

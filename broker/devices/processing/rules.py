@@ -110,6 +110,8 @@ def _calibration(calibration: Calibration, where: str) -> Iterator[str]:
     is_line = calibration.scale is not None or calibration.offset is not None
     if is_line + bool(calibration.polynomial) + bool(calibration.table) != 1:
         yield f"'{where}' must have one of: 'scale' and 'offset', 'polynomial', 'table'."
+    if calibration.unit is not None and not _is_unit(calibration.unit):
+        yield f"'{where}.unit' must be a UN/CEFACT common code of the table of units, got '{calibration.unit[:20]}'."
     if calibration.scale == 0:
         yield f"'{where}.scale' must not be 0."
     if len(calibration.polynomial) > TERMS:

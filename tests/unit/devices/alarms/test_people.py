@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
-from broker.clock import SECOND, iso
+from broker.clock import SECOND, Micros, iso
 from broker.devices.alarms.alert import ALARM_STATE, ALERT_TYPE, alert_urn
 from broker.devices.alarms.commands import Acknowledge, CloseAlarm, ShelveSensors
 from broker.devices.alarms.effects import health_needs
@@ -20,14 +22,17 @@ from tests.unit.devices.alarms.support import MINUTE, T0, Room
 FROST = Threshold(id="frost", quantity="temperature", below=5, hysteresis=1, severity="critical")
 
 
+@dataclass
 class Swap:
     """As a swap calls it."""
+
+    at: Micros | None = None
 
     def needs(self, seen: Snapshot) -> Needs:
         return health_needs("room", seen)
 
     def apply(self, view: View, stamp: object) -> Effects[object]:
-        return cured_by_swap(view, "room", stamp)  # type: ignore[arg-type,return-value]
+        return cured_by_swap(view, "room", stamp, at=self.at)  # type: ignore[arg-type,return-value]
 
 
 def alert(room: Room, alarm_id: str) -> Entity:
@@ -153,6 +158,20 @@ def test_a_swap_closes_what_another_device_cures_and_thresholds_wait_for_its_fir
     assert next(alarm for alarm in room.open() if alarm.kind == "silence").device == "dev-2"
     room.hear(20)
     assert room.open() == []
+
+
+def test_a_swap_that_is_dated_ahead_closes_nothing_yet() -> None:
+    room = Room()
+    room.hear(battery=5)
+    effects = room.store.run(Swap(at=room.now + 60 * MINUTE))
+    assert effects.result == ()
+    assert room.kinds() == ["battery"]
+    room.later(60 * MINUTE)
+    room.bind("dev-2")
+    room.later(5 * SECOND)
+    room.scan()
+    (alarm,) = [alarm for alarm in room.alarms() if alarm.kind == "battery"]
+    assert alarm.closed_because == "swap"
 
 
 def test_an_alarm_of_the_device_before_ends_with_the_first_word_of_the_new_one() -> None:

@@ -65,6 +65,12 @@ def test_a_line_keeps_the_order_of_what_is_measured(scale: float, offset: float,
     assert correct(min(one, other)) <= correct(max(one, other))
 
 
+def test_pulses_become_what_they_stand_for_with_its_unit() -> None:
+    fed = Fed(sensor({"quantity": "pulseCount", "calibration": {"scale": 0.01, "unit": "MTQ"}}))
+    (made,) = fed.uplink(measured("pulseCount", 1234, T0, "C62"))
+    assert (made.value, made.unit, made.lineage["unit"]) == (12.34, "MTQ", "C62")
+
+
 def test_the_values_say_which_calibration_they_have() -> None:
     named = Fed(sensor(output({"scale": 2, "name": "certificate 42"})))
     (made,) = named.uplink(measured("temperature", 1.5, T0, "CEL"))
@@ -83,6 +89,7 @@ def test_the_values_say_which_calibration_they_have() -> None:
     [
         ({}, r"outputs\[0\].calibration.*one of"),
         ({"scale": 1, "polynomial": [1]}, r"one of"),
+        ({"scale": 1, "unit": "m3"}, r"outputs\[0\].calibration.unit.*UN/CEFACT"),
         ({"scale": 0}, r"outputs\[0\].calibration.scale.*not be 0"),
         ({"table": [[0, 1]]}, r"outputs\[0\].calibration.table.*2 to 200 rows"),
         ({"table": [[0, 1], [0, 2]]}, r"must rise"),

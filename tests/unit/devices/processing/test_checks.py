@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from broker.clock import SECOND, Stamp, iso
+from broker.codecs.base import CodecError
 from broker.devices.observe import observe
 from broker.errors import BadRequestData
 from broker.ngsild.model import IMPLAUSIBLE
@@ -27,6 +28,13 @@ def test_what_is_physically_impossible_is_implausible_without_any_configuration(
     assert fed.failed("temperature", 21.5, T0, "CEL") == ()
     assert fed.failed("temperature", -327.6, T0, "FAH") == ("range",)
     assert fed.state.seen == {}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400])
+def test_what_is_no_number_of_ours_is_said_with_the_quantity(value: float) -> None:
+    for contract in ({"quantity": "genericValue"}, {"quantity": "genericValue", "counter": {}}):
+        with pytest.raises(CodecError, match="genericValue"):
+            Fed(sensor(contract)).value("genericValue", value, T0)
 
 
 def test_physical_limits_are_of_what_the_device_sends_before_calibration() -> None:

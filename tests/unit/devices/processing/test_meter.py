@@ -72,7 +72,12 @@ def test_readings_that_cannot_be_never_let_the_counter_fall() -> None:
 def test_another_make_that_counts_pulses_goes_on_with_the_same_counter() -> None:
     counts = sensor(
         {"quantity": "volume", "attribute": "consumed", "counter": {}},
-        {"quantity": "pulseCount", "attribute": "consumed", "calibration": {"scale": 0.01}, "counter": {}},
+        {
+            "quantity": "pulseCount",
+            "attribute": "consumed",
+            "calibration": {"scale": 0.01, "unit": "MTQ"},
+            "counter": {},
+        },
     )
     fed = Fed(counts, binding("old", 0, T0 + HOUR), binding("new", T0 + HOUR))
     fed.value("volume", 10.5, T0, "MTQ", device="old")
