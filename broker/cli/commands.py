@@ -39,9 +39,9 @@ def send(
     Without COMMAND: which there are.
 
     \b
-    knutpunkt send room-214-climate
-    knutpunkt send room-214-climate set-reporting-interval seconds=1200
-    knutpunkt send room-214-climate reboot
+    knutpunkt send archive-climate
+    knutpunkt send archive-climate set-reporting-interval seconds=1200
+    knutpunkt send archive-climate reboot
     """
     if command is None:
         _list_possible(Remote(url, token), virtual_sensor, as_text)

@@ -39,7 +39,7 @@ def main() -> None:
     knutpunkt undo ROOM-214-CLIMATE      take that back
     knutpunkt why urn:ngsi-ld:Room:214 temperature
                                          where a value comes from
-    knutpunkt send ROOM-214-CLIMATE reboot
+    knutpunkt send ARCHIVE-CLIMATE reboot
                                          tell a sensor something
 
     All but `serve`, `demo` and `listen` speak to a running broker: --url and --token, or KNUTPUNKT_URL and KNUTPUNKT_TOKEN.
