@@ -36,6 +36,7 @@ from broker.outbound import Fetched, Outbound
 from broker.pipeline.claims import Claims
 from broker.pipeline.downlinks import Downlinks
 from broker.pipeline.expiry import Expiry
+from broker.pipeline.fetching import Fetching
 from broker.pipeline.intake import Uplink
 from broker.pipeline.quarantine import Quarantine
 from broker.pipeline.silence import Silence
@@ -263,7 +264,9 @@ def _adapters(parts: Parts) -> list[tuple[str, Coroutine[Any, Any, None]]]:
         mqtt = MqttIntake(one, parts.uplinks, parts.clock, settings.limits)
         intakes.append((f"mqtt:{mqtt.name}", mqtt.run()))
     if settings.coap.enabled:
-        coap = CoapIntake(settings.coap, parts.uplinks, parts.clock, settings.limits, parts.downlinks)
+        here = parts.tenants.default
+        fetching = Fetching(here.store, here.writer, parts.clock)
+        coap = CoapIntake(settings.coap, parts.uplinks, parts.clock, settings.limits, fetching)
         intakes.append(("coap", coap.run()))
     return intakes
 

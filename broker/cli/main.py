@@ -42,7 +42,7 @@ def main() -> None:
     knutpunkt undo ROOM-214-CLIMATE      take that back
     knutpunkt why urn:ngsi-ld:Room:214 temperature
                                          where a value comes from
-    knutpunkt send ROOM-214-CLIMATE reboot
+    knutpunkt send ARCHIVE-CLIMATE reboot
                                          tell a sensor something
 
     knutpunkt import devices FILE.csv    a spreadsheet of devices and what they are
