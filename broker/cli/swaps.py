@@ -199,6 +199,8 @@ def tell_swap(done: dict[str, Any]) -> None:
     before, after = done["intervalSeconds"]["before"], done["intervalSeconds"]["after"]
     if closed and before != after:
         click.echo(f"It is expected every {after or '?'} s instead of every {before or '?'} s.")
+    for one in done["alarmsClosing"]:
+        click.echo(f"Alarm closed: {one['text']}")
     for one in done["meters"]:
         exactly = f"offset {one['offset']}" if one["offset"] is not None else "from the new meter's first reading on"
         click.echo(f"{one['attribute']} goes on from {one['value']}, {exactly}.")

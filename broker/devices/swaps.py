@@ -1,59 +1,46 @@
-"""Swaps: which device a virtual sensor is, from when to when; dated now, in the past or ahead, recorded, and undoable. Pure.
+"""Swaps: which device a virtual sensor is, from when to when; dated now, in the past or ahead, and recorded. Pure.
 
     Swap      close the open binding and open the next, at one instant
     Unbind    close the open binding
-    Undo      as if a swap or an unbinding had not been
-    TakeEffect  the moment of a planned swap has come: the devices' entities follow
 
-Bindings alone decide what an observation was: these commands change bindings, take back what does not hold any more, and
-owe it to look again at the uplinks since (`broker.devices.take_back`). Also when they are dated now or ahead: a device's
-clock may run ahead of ours.
+`broker.devices.undoing` takes them back. Bindings alone decide what an observation was: these commands change bindings, take
+back what does not hold any more, and owe it to look again at the uplinks since (`broker.devices.take_back`). Also when they
+are dated now or ahead: a device's clock may run ahead of ours.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from broker.clock import Micros, Stamp, iso
+from broker.devices.alarms.model import Alarm
+from broker.devices.alarms.swap import cure
 from broker.devices.follow import bindings_of, device_needs, follow, model_of
-from broker.devices.keys import binding_keys, device_keys, swap_keys
-from broker.devices.model import Binding, Device, DeviceModel, SwapRecord, VirtualSensor
-from broker.devices.processing.handover import Handover, handovers
+from broker.devices.keys import device_keys
+from broker.devices.model import Binding, Device, SwapRecord, VirtualSensor
+from broker.devices.processing.handover import handovers
 from broker.devices.processing.rules import check_readings
 from broker.devices.processing.state import SensorState
-from broker.devices.registry import as_binding, as_device, as_sensor, as_swap, to_body
-from broker.devices.take_back import reattribution, take_back, take_back_needs
-from broker.errors import AlreadyExists, BadRequestData, Conflict, ResourceNotFound
-from broker.stores.base import Needs, Record, RecordWrite, Snapshot
+from broker.devices.registry import as_binding, as_device, to_body
+from broker.devices.swap_parts import (
+    Differences,
+    binding_write,
+    differences_of,
+    open_binding,
+    refuse_overlap,
+    sensor_needs,
+    sensor_of,
+    swap_write,
+    taken_back,
+)
+from broker.devices.take_back import reattribution, take_back_needs
+from broker.errors import AlreadyExists, BadRequestData, ResourceNotFound
+from broker.stores.base import Needs, RecordWrite, Snapshot
 from broker.stores.command import Alone, Effects, View
-
-
-@dataclass(frozen=True, slots=True)
-class UnitChange:
-    """A quantity that the new device gives in another unit than the old one. It is converted."""
-
-    quantity: str
-    before: str
-    after: str
-
-
-@dataclass(frozen=True, slots=True)
-class Differences:
-    """What a swap changes for those who use the virtual sensor."""
-
-    not_served: tuple[str, ...]
-    """Quantities of the virtual sensor that the new device's model does not send."""
-    interval_seconds: tuple[int | None, int | None]
-    """How often the old and the new device are expected to send."""
-    units: tuple[UnitChange, ...]
-    meters: tuple[Handover, ...] = ()
-    """What cumulative meters go on from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +53,8 @@ class Swapped:
     registered: Device | None
     """The new device, when the swap registered it."""
     differences: Differences
+    cured: tuple[Alarm, ...] = ()
+    """Alarms of the device before that close."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +63,6 @@ class Unbound:
 
     record: SwapRecord
     closed: Binding
-
-
-@dataclass(frozen=True, slots=True)
-class Undone:
-    """What undoing did: the swap as it is recorded now, and the binding that holds again."""
-
-    record: SwapRecord
-    reopened: Binding | None
 
 
 @dataclass(frozen=True)
@@ -107,17 +88,17 @@ class Swap(Alone):
 
     def needs(self, seen: Snapshot) -> Needs:
         """Both devices with their models, entities and bindings; what is left of the virtual sensor's values."""
-        needs = _sensor_needs(self.virtual_sensor, seen)
+        needs = sensor_needs(self.virtual_sensor, seen)
         needs.add(device_needs(self.device, self.model, seen))
         needs.records |= {("reattribution", self.device), ("sensor_state", self.virtual_sensor)}
-        open_now = _last(seen.found.get(("binding", f"sensor:{self.virtual_sensor}"), ()))
+        open_now = open_binding(seen.found.get(("binding", f"sensor:{self.virtual_sensor}"), ()))
         if open_now is not None:
             needs.add(take_back_needs(seen, as_binding(open_now), self.at))
         return needs
 
     def apply(self, view: View, stamp: Stamp) -> Effects[Swapped]:
         """Bindings, the new device, both devices' entities, the record of it."""
-        sensor = _sensor(view, self.virtual_sensor)
+        sensor = sensor_of(view, self.virtual_sensor)
         check_readings(sensor, self.start_readings, "startReadings")
         check_readings(sensor, self.end_readings, "endReadings")
         open_now, version = self._open(view)
@@ -154,22 +135,23 @@ class Swap(Alone):
                 binding=binding,
                 closed=closed,
                 registered=device if registered else None,
-                differences=_differences(view, sensor, model, open_now),
+                differences=differences_of(view, sensor, model, open_now),
             )
         )
         if registered:
             keys = device_keys(device)
             effects.records.append(RecordWrite("device", device.id, to_body(device), stamp.version, 0, keys))
-        effects.records += [_binding_write(binding, stamp, 0), _swap_write(record, stamp, 0)]
+        effects.records += [binding_write(binding, stamp, 0), swap_write(record, stamp, 0)]
         if closed is not None:
-            effects.records.append(_binding_write(closed, stamp, version))
+            effects.records.append(binding_write(closed, stamp, version))
         if open_now is not None:
-            _take_back(effects, view, stamp, open_now, self.at)
+            taken_back(effects, view, stamp, open_now, self.at)
         reattribution(effects, view, stamp, device.id, self.at)
         changed = [one for one in (closed, binding) if one is not None]
         for device_id in {one.device for one in changed}:
             follow(effects, view, stamp, device_id, device=device if device_id == device.id else None, bindings=changed)
-        effects.result = self._with_meters(effects, view, sensor)
+        cured = cure(effects, view, stamp, sensor.id, at=self.at)
+        effects.result = dataclasses.replace(self._with_meters(effects, view, sensor), cured=cured)
         return effects
 
     def _with_meters(self, effects: Effects[Swapped], view: View, sensor: VirtualSensor) -> Swapped:
@@ -226,7 +208,7 @@ class Swap(Alone):
         for binding in bindings_of(view, self.device):
             if open_now is not None and binding.id == open_now.id:
                 continue
-            _refuse_overlap(binding, self.device, self.channel, self.at)
+            refuse_overlap(binding, self.device, self.channel, self.at)
 
 
 @dataclass(frozen=True)
@@ -242,19 +224,19 @@ class Unbind(Alone):
 
     def needs(self, seen: Snapshot) -> Needs:
         """The bindings and the device; what is left of the virtual sensor's values."""
-        needs = _sensor_needs(self.virtual_sensor, seen)
-        open_now = _last(seen.found.get(("binding", f"sensor:{self.virtual_sensor}"), ()))
+        needs = sensor_needs(self.virtual_sensor, seen)
+        open_now = open_binding(seen.found.get(("binding", f"sensor:{self.virtual_sensor}"), ()))
         if open_now is not None:
             needs.add(take_back_needs(seen, as_binding(open_now), self.at))
         return needs
 
     def apply(self, view: View, stamp: Stamp) -> Effects[Unbound]:
         """One binding closed."""
-        record = _last(view.found("binding", f"sensor:{self.virtual_sensor}"))
+        record = open_binding(view.found("binding", f"sensor:{self.virtual_sensor}"))
         open_now = as_binding(record) if record is not None else None
         if record is None or open_now is None or open_now.valid_from >= self.at:
             raise ResourceNotFound(f"No device is '{self.virtual_sensor}' before {iso(self.at)}.")
-        check_readings(_sensor(view, self.virtual_sensor), self.end_readings, "endReadings")
+        check_readings(sensor_of(view, self.virtual_sensor), self.end_readings, "endReadings")
         closed = replace(open_now, valid_to=self.at, end_readings=self.end_readings)
         made = SwapRecord(
             id=view.new_id(),
@@ -269,185 +251,8 @@ class Unbind(Alone):
             planned=self.at > stamp.now,
         )
         effects = Effects(Unbound(made, closed))
-        effects.records += [_binding_write(closed, stamp, record.version), _swap_write(made, stamp, 0)]
-        _take_back(effects, view, stamp, open_now, self.at)
+        effects.records += [binding_write(closed, stamp, record.version), swap_write(made, stamp, 0)]
+        taken_back(effects, view, stamp, open_now, self.at)
+        cure(effects, view, stamp, self.virtual_sensor, at=self.at, because="unbound")
         follow(effects, view, stamp, closed.device, bindings=[closed])
         return effects
-
-
-@dataclass(frozen=True)
-class Undo(Alone):
-    """As if a swap or an unbinding had not been: its binding never held, and the one it closed holds again.
-
-    Only the last one of a virtual sensor can be undone; then the one before it. A device that the swap registered stays
-    registered.
-    """
-
-    swap_id: str
-    by: str = ""
-    why: str = ""
-
-    def needs(self, seen: Snapshot) -> Needs:
-        """The swap, its bindings, both devices; what is left of the virtual sensor's values."""
-        needs = Needs(records={("swap", self.swap_id)})
-        record = seen.records.get(("swap", self.swap_id))
-        if record is None:
-            return needs
-        swap = as_swap(record)
-        needs.add(_sensor_needs(swap.virtual_sensor, seen))
-        for device in (swap.device, swap.replaced):
-            if device is not None:
-                needs.add(device_needs(device, None, seen))
-                needs.records.add(("reattribution", device))
-        opened = _named(seen.found.get(("binding", f"sensor:{swap.virtual_sensor}"), ()), swap.opened)
-        if opened is not None:
-            needs.add(take_back_needs(seen, opened[0], opened[0].valid_from))
-        return needs
-
-    def apply(self, view: View, stamp: Stamp) -> Effects[Undone]:
-        """Bindings as they were before it, and the record that says so."""
-        record = view.record("swap", self.swap_id)
-        if record is None:
-            raise ResourceNotFound(f"There is no swap '{self.swap_id}'.")
-        swap = as_swap(record)
-        if swap.undone_at is not None:
-            raise Conflict(f"The swap '{swap.id}' was undone already, at {iso(swap.undone_at)}.")
-        bindings = view.found("binding", f"sensor:{swap.virtual_sensor}")
-        opened, closed = _named(bindings, swap.opened), _named(bindings, swap.closed)
-        self._refuse(view, swap, [as_binding(one) for one in bindings], closed[0] if closed is not None else None)
-        undone = replace(swap, planned=False, undone_at=stamp.now, undone_by=self.by, undone_why=self.why)
-        changed: list[Binding] = []
-        effects = Effects(Undone(undone, None), records=[_swap_write(undone, stamp, record.version)])
-        if opened is not None:
-            never = replace(opened[0], valid_to=opened[0].valid_from)
-            changed.append(never)
-            effects.records.append(_binding_write(never, stamp, opened[1]))
-            _take_back(effects, view, stamp, opened[0], swap.at)
-        if closed is not None:
-            again = replace(closed[0], valid_to=None, end_readings={})
-            changed.append(again)
-            effects.records.append(_binding_write(again, stamp, closed[1]))
-            effects.result = Undone(undone, again)
-            reattribution(effects, view, stamp, again.device, swap.at)
-        for device_id in {one.device for one in changed}:
-            follow(effects, view, stamp, device_id, bindings=changed)
-        return effects
-
-    def _refuse(self, view: View, swap: SwapRecord, bindings: list[Binding], closed: Binding | None) -> None:
-        """Nothing may have come after it."""
-        for binding in bindings:
-            later = binding.valid_from > swap.at or (binding.valid_from == swap.at and binding.id != swap.opened)
-            ended = binding.id == swap.opened and binding.valid_to is not None
-            if not binding.empty and (later or ended):
-                raise Conflict(
-                    f"'{swap.virtual_sensor}' was changed after the swap '{swap.id}': undo the later one first."
-                )
-        if closed is not None:
-            for binding in bindings_of(view, closed.device):
-                if binding.id not in (closed.id, swap.opened):
-                    _refuse_overlap(binding, closed.device, closed.channel, swap.at)
-
-
-@dataclass(frozen=True, slots=True)
-class TakeEffect:
-    """The moment of a planned swap has come: both devices' entities follow. Result: whether there was something to do."""
-
-    swap_id: str
-
-    def needs(self, seen: Snapshot) -> Needs:
-        """The swap and both devices."""
-        needs = Needs(records={("swap", self.swap_id)})
-        record = seen.records.get(("swap", self.swap_id))
-        if record is not None:
-            swap = as_swap(record)
-            for device in (swap.device, swap.replaced):
-                if device is not None:
-                    needs.add(device_needs(device, None, seen))
-        return needs
-
-    def apply(self, view: View, stamp: Stamp) -> Effects[bool]:
-        """The entities, and that it is not planned any more."""
-        record = view.record("swap", self.swap_id)
-        if record is None or not (swap := as_swap(record)).planned or swap.at > stamp.now:
-            return Effects(False)
-        effects = Effects(True, records=[_swap_write(replace(swap, planned=False), stamp, record.version)])
-        for device in {swap.device, swap.replaced} - {None}:
-            assert device is not None
-            follow(effects, view, stamp, device)
-        return effects
-
-
-def _sensor_needs(sensor_id: str, seen: Snapshot) -> Needs:
-    """A virtual sensor, its bindings, and the device of the one that is open."""
-    needs = Needs(records={("virtual_sensor", sensor_id)}, found={("binding", f"sensor:{sensor_id}")})
-    for record in seen.found.get(("binding", f"sensor:{sensor_id}"), ()):
-        binding = as_binding(record)
-        if binding.valid_to is None:
-            needs.add(device_needs(binding.device, None, seen))
-            needs.records.add(("reattribution", binding.device))
-    return needs
-
-
-def _sensor(view: View, sensor_id: str) -> VirtualSensor:
-    record = view.record("virtual_sensor", sensor_id)
-    if record is None:
-        raise ResourceNotFound(f"There is no virtual sensor '{sensor_id}'.")
-    return as_sensor(record)
-
-
-def _last(records: Sequence[Record]) -> Record | None:
-    """The open binding of a virtual sensor."""
-    return next((record for record in records if as_binding(record).valid_to is None), None)
-
-
-def _named(records: Sequence[Record], binding_id: str | None) -> tuple[Binding, int] | None:
-    """A binding by id, and its record's version."""
-    return next(((as_binding(record), record.version) for record in records if record.id == binding_id), None)
-
-
-def _refuse_overlap(binding: Binding, device: str, channel: str, at: Micros) -> None:
-    """Raises AlreadyExists when the device, or its channel, is bound after `at` already."""
-    apart = binding.channel and channel and binding.channel != channel
-    if apart or binding.empty or (binding.valid_to is not None and binding.valid_to <= at):
-        return
-    until = f"until {iso(binding.valid_to)}" if binding.valid_to is not None else "now"
-    raise AlreadyExists(f"Device '{device}' is '{binding.virtual_sensor}' {until}; put another device there first.")
-
-
-def _take_back(effects: Effects[Any], view: View, stamp: Stamp, binding: Binding, since: Micros) -> None:
-    """What the binding brought since does not hold, and its device's uplinks are to be looked at again."""
-    take_back(effects, view, stamp, binding, since)
-    reattribution(effects, view, stamp, binding.device, since)
-
-
-def _differences(view: View, sensor: VirtualSensor, model: DeviceModel, open_now: Binding | None) -> Differences:
-    """What changes for those who use the virtual sensor."""
-    before: DeviceModel | None = None
-    if open_now is not None and (record := view.record("device", open_now.device)) is not None:
-        before = model_of(view, as_device(record).model)
-    wanted = {output.quantity for output in sensor.outputs}
-    sent = {one.quantity for one in model.quantities}
-    served = {(output.entity, output.attribute) for output in sensor.outputs if output.quantity in sent}
-    not_served = {output.quantity for output in sensor.outputs if (output.entity, output.attribute) not in served}
-    units = {one.quantity: one.unit for one in before.quantities} if before is not None else {}
-    changed = {
-        UnitChange(one.quantity, units[one.quantity], one.unit)
-        for one in model.quantities
-        if one.quantity in wanted and one.quantity in units and units[one.quantity] != one.unit
-    }
-    return Differences(
-        not_served=tuple(sorted(not_served)),
-        interval_seconds=(
-            before.expected_interval_seconds if before is not None else None,
-            model.expected_interval_seconds,
-        ),
-        units=tuple(sorted(changed, key=lambda one: one.quantity)),
-    )
-
-
-def _binding_write(binding: Binding, stamp: Stamp, expected: int) -> RecordWrite:
-    return RecordWrite("binding", binding.id, to_body(binding), stamp.version, expected, binding_keys(binding))
-
-
-def _swap_write(swap: SwapRecord, stamp: Stamp, expected: int) -> RecordWrite:
-    return RecordWrite("swap", swap.id, to_body(swap), stamp.version, expected, swap_keys(swap))

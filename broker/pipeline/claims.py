@@ -15,8 +15,9 @@ import structlog
 from broker.clock import SECOND, Clock, Micros, id_floor
 from broker.config import Limits
 from broker.devices.registry import as_binding, as_swap
-from broker.devices.swaps import Swap, Swapped, TakeEffect, Unbind, Unbound, Undo, Undone
+from broker.devices.swaps import Swap, Swapped, Unbind, Unbound
 from broker.devices.take_back import Reattributed
+from broker.devices.undoing import TakeEffect, Undo, Undone
 from broker.errors import ResourceNotFound
 from broker.pipeline.intake import Uplink
 from broker.pipeline.preview import preview

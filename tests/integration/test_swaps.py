@@ -204,6 +204,32 @@ async def test_a_value_that_was_taken_back_is_told_of_and_a_clients_value_says_s
         await broker.ask("GET", f"/api/v1/lineage?entity={room(0)}")
 
 
+async def test_a_dry_run_tells_which_alarms_close_and_how_a_meter_goes_on_and_the_swap_does_it(
+    broker: BrokerProcess,
+) -> None:
+    meter = {"quantity": "pulseCount", "attribute": "pulses", "channel": "1", "counter": {}}
+    _, sensor = await broker.ask("GET", "/api/v1/virtual-sensors/room-0")
+    changed = {name: sensor[name] for name in ("name", "entity", "entityType", "outputs")}
+    await broker.ask("PUT", "/api/v1/virtual-sensors/room-0", {**changed, "outputs": [*changed["outputs"], meter]})
+    message = uplink(0, b"\x0b" + (1200).to_bytes(4, "big"), START)  # Elsys: type 0x0b, pulses in all
+    _, receipt = await broker.ask("POST", "/api/v1/uplinks/chirpstack?event=up", message)
+    assert (receipt["outcome"], receipt["reason"]) == ("applied", "")
+    status = {"deviceInfo": {"devEui": OLD}, "time": iso(round(time.time() * SECOND)), "batteryLevel": 9.0}
+    await broker.ask("POST", "/api/v1/uplinks/chirpstack?event=status", {"deduplicationId": "b1", **status})
+
+    asked = {"virtualSensor": "room-0", "device": NEW, "startReadings": {"pulseCount": 15}}
+    _, plan = await broker.ask("POST", "/api/v1/swaps", {**asked, "dryRun": True})
+    (meter,) = plan["meters"]
+    assert (meter["attribute"], meter["value"], float(meter["offset"])) == ("pulses", "1200", 1185.0)
+    assert [one["kind"] for one in plan["alarmsClosing"]] == ["battery"]
+    _, still = await broker.ask("GET", "/api/v1/alarms?state=open")
+    assert [one["kind"] for one in still] == ["battery"]
+    await broker.ask("POST", "/api/v1/swaps", asked)
+    assert (await broker.ask("GET", "/api/v1/alarms?state=open"))[1] == []
+    _, closed = await broker.ask("GET", "/api/v1/alarms?state=closed")
+    assert [(one["kind"], one["closedBecause"]) for one in closed] == [("battery", "swap")]
+
+
 async def cli(broker: BrokerProcess, *words: str) -> str:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "broker.cli.main", *words, "--url", broker.url),

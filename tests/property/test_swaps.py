@@ -33,7 +33,8 @@ from broker.config import Limits
 from broker.config import Writer as WriterSettings
 from broker.devices.commands import PutDevice, PutDeviceModel, PutVirtualSensor
 from broker.devices.model import Device, DeviceModel, Output, Quantity, VirtualSensor
-from broker.devices.swaps import Swap, Unbind, Undo
+from broker.devices.swaps import Swap, Unbind
+from broker.devices.undoing import Undo
 from broker.errors import BrokerError
 from broker.ngsild.model import default_instance
 from broker.pipeline.claims import Claims

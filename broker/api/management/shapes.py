@@ -38,6 +38,9 @@ def shown_plan(swapped: Swapped, names: Context) -> dict[str, Any]:
         "notServed": list(differences.not_served),
         "intervalSeconds": {"before": before, "after": after},
         "units": [{"quantity": one.quantity, "before": one.before, "after": one.after} for one in differences.units],
+        "alarmsClosing": [
+            {"id": one.id, "kind": one.kind, "severity": one.severity, "text": one.text} for one in swapped.cured
+        ],
         "meters": [
             {
                 "entity": one.entity,

@@ -14,7 +14,8 @@ from broker.api.services import Services
 from broker.codecs.quantities import quantity_names
 from broker.devices.model import SwapRecord
 from broker.devices.registry import as_swap, to_body
-from broker.devices.swaps import Swap, Unbind, Undo
+from broker.devices.swaps import Swap, Unbind
+from broker.devices.undoing import Undo
 from broker.errors import BadRequestData, ResourceNotFound
 
 LIST = frozenset(("limit", "after", "virtualSensor", "device"))
