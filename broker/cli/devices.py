@@ -142,8 +142,8 @@ def claim_device(
         "model": model,
         "deviceName": name or None,
         "at": at,
-        "by": by,
-        "why": why,
+        "by": by or None,
+        "why": why or None,
     }
     document = {member: value for member, value in asked.items() if value is not None}
     tell_swap(Remote(url, token).post(f"/api/v1/devices/{quoted(device_id.lower())}/claim", document))
