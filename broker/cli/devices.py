@@ -145,7 +145,7 @@ def claim_device(
         "by": by or None,
         "why": why or None,
     }
-    document = {member: value for member, value in asked.items() if value is not None}
+    document = {member: value for member, value in asked.items() if value}
     tell_swap(Remote(url, token).post(f"/api/v1/devices/{quoted(device_id.lower())}/claim", document))
 
 

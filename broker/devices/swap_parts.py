@@ -112,10 +112,10 @@ def differences_of(view: View, sensor: VirtualSensor, model: DeviceModel, open_n
 
 
 def binding_write(binding: Binding, stamp: Stamp, expected: int) -> RecordWrite:
-    """A binding's record, found by its device and its virtual sensor."""
+    """A binding's record."""
     return RecordWrite("binding", binding.id, to_body(binding), stamp.version, expected, binding_keys(binding))
 
 
 def swap_write(swap: SwapRecord, stamp: Stamp, expected: int) -> RecordWrite:
-    """A swap's record, found by its virtual sensor, both devices, and as planned while it is."""
+    """A swap's record."""
     return RecordWrite("swap", swap.id, to_body(swap), stamp.version, expected, swap_keys(swap))

@@ -139,8 +139,9 @@ class Swap(Alone):
             )
         )
         if registered:
-            keys = device_keys(device)
-            effects.records.append(RecordWrite("device", device.id, to_body(device), stamp.version, 0, keys))
+            effects.records.append(
+                RecordWrite("device", device.id, to_body(device), stamp.version, 0, device_keys(device))
+            )
         effects.records += [binding_write(binding, stamp, 0), swap_write(record, stamp, 0)]
         if closed is not None:
             effects.records.append(binding_write(closed, stamp, version))
