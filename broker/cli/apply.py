@@ -247,4 +247,6 @@ def _unbound(
     else:
         sensors = []
     for sensor in sensors:
-        remote.post(f"/api/v1/virtual-sensors/{quoted(sensor)}/unbind", dict(said))
+        remote.post(
+            f"/api/v1/virtual-sensors/{quoted(sensor)}/unbind", {name: text for name, text in said.items() if text}
+        )

@@ -80,7 +80,7 @@ def _tell(report: dict[str, Any], *, as_text: bool, done: bool) -> None:
             f"{report['unchanged']} left as they are, {len(report['problems'])} with a problem."
         )
     if report["replayedUplinks"]:
-        click.echo(f"Uplinks out of quarantine: {report['replayedUplinks']} applied.")
+        click.echo(f"Uplinks looked at again: {report['replayedUplinks']} applied.")
 
 
 @click.command()
