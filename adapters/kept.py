@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapters.coap import server as coap
+from adapters.coap import reading as coap
 from adapters.mqtt.networks import HTTP_READERS, READERS
 from broker.clock import Micros
 from broker.config import Limits
@@ -31,4 +31,5 @@ def read_kept(
         received_at=received_at,
         limits=limits,
         acknowledged=meta.get("ack", ""),
+        base=tuple(meta.get("base", ())),
     )

@@ -28,6 +28,7 @@ from broker.api.server import build_app, make_runner
 from broker.api.services import Services
 from broker.clock import Clock
 from broker.config import Limits, Settings
+from broker.devices.sealing import Sealer
 from broker.entities.contexts import ContextShelf
 from broker.errors import BrokerError
 from broker.jsonld.resolver import ContextResolver
@@ -38,6 +39,7 @@ from broker.pipeline.downlinks import Downlinks
 from broker.pipeline.expiry import Expiry
 from broker.pipeline.fetching import Fetching
 from broker.pipeline.intake import Uplink
+from broker.pipeline.keyring import Keys
 from broker.pipeline.quarantine import Quarantine
 from broker.pipeline.silence import Silence
 from broker.pipeline.tenants import Tenant, Tenants
@@ -72,6 +74,7 @@ class Parts:
     quarantine: Quarantine
     silence: Silence
     downlinks: Downlinks
+    keys: Keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         quarantine = Quarantine(here.store, here.writer, clock, settings.quarantine.keep_days)
         downlinks = Downlinks(here.store, here.writer, clock, settings.actuation, _senders(settings, clock))
         upkeep = Upkeep(contexts, ContextShelf(here.store, here.writer))
+        keys = Keys(here.store, here.writer, clock, Sealer(settings.coap.key_secret))
         silence = Silence(here.store, here.writer, clock, settings.alarms, clock.new_id())
         yield Parts(
             settings=settings,
@@ -171,6 +175,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             quarantine=quarantine,
             silence=silence,
             downlinks=downlinks,
+            keys=keys,
         )
     finally:
         await outbound.close()
@@ -219,6 +224,7 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
         downlinks=parts.downlinks,
         quarantine=parts.quarantine,
         uplink_readers=HTTP_READERS,
+        keys_changed=parts.keys.refresh,
     )
     runner = make_runner(build_app(services), services)
     await runner.setup()
@@ -264,11 +270,16 @@ def _adapters(parts: Parts) -> list[tuple[str, Coroutine[Any, Any, None]]]:
         mqtt = MqttIntake(one, parts.uplinks, parts.clock, settings.limits)
         intakes.append((f"mqtt:{mqtt.name}", mqtt.run()))
     if settings.coap.enabled:
-        here = parts.tenants.default
-        fetching = Fetching(here.store, here.writer, parts.clock)
-        coap = CoapIntake(settings.coap, parts.uplinks, parts.clock, settings.limits, fetching)
-        intakes.append(("coap", coap.run()))
+        intakes += [("keys", parts.keys.run()), ("coap", _coap(parts))]
     return intakes
+
+
+async def _coap(parts: Parts) -> None:
+    """The CoAP server, once it is known which devices have keys."""
+    here, settings = parts.tenants.default, parts.settings
+    await parts.keys.known.wait()
+    fetching = Fetching(here.store, here.writer, parts.clock)
+    await CoapIntake(settings.coap, parts.uplinks, parts.clock, settings.limits, fetching, parts.keys).run()
 
 
 def _senders(settings: Settings, clock: Clock) -> dict[str, MqttSender]:

@@ -19,6 +19,10 @@ from broker.stores.command import Command
 ResultT = TypeVar("ResultT")
 
 
+async def _nobody() -> None:
+    """Nobody is to be told."""
+
+
 class Executor(Protocol):
     """The writer, as handlers see it."""
 
@@ -94,3 +98,5 @@ class Services:
     quarantine: Quarantine
     uplink_readers: Mapping[str, UplinkReader] = field(default_factory=dict)
     """By network name, as in POST /api/v1/uplinks/{network}."""
+    keys_changed: Callable[[], Awaitable[None]] = _nobody
+    """Called when devices' keys were changed; returns when the adapters of this process go by the new ones."""

@@ -11,13 +11,14 @@ from broker.codecs.axioma import AxiomaW1
 from broker.codecs.base import Codec, CodecError, Measurement
 from broker.codecs.cayenne import CayenneLpp
 from broker.codecs.elsys import Elsys
+from broker.codecs.lwm2m import decode_lwm2m
 from broker.codecs.milesight import product_codecs
 from broker.codecs.object import Mapped, MappedObject, Named, decode_named
 from broker.codecs.quantities import UnitError
 from broker.codecs.reading import MAX_MEASUREMENTS
 
-OBJECT, NAMED_VALUES = "object", "senml"
-"""The two names that are no codec of bytes: what the network decoded, and named values."""
+OBJECT, NAMED_VALUES, LWM2M = "object", "senml", "lwm2m"
+"""The names that are no codec of bytes: what the network decoded, named values, and LwM2M's named values."""
 
 _CODECS: dict[str, Codec] = {
     "elsys": Elsys(),
@@ -49,7 +50,7 @@ class DeviceModelLike(Protocol):
 
 def codec_names() -> list[str]:
     """Every name a device model's `codec` may have."""
-    return [*_CODECS, OBJECT, NAMED_VALUES]
+    return [*_CODECS, OBJECT, NAMED_VALUES, LWM2M]
 
 
 def codec(name: str) -> Codec:
@@ -105,6 +106,10 @@ def _decode(
         if not values:
             raise CodecError(f"Model '{model.id}' needs named values (SenML), and the uplink has none.")
         return decode_named(model.quantities, values, at)
+    if model.codec == LWM2M:
+        if not values:
+            raise CodecError(f"Model '{model.id}' needs LwM2M's values, and the uplink has none.")
+        return decode_lwm2m(model.quantities, values, at)
     if model.codec == OBJECT:
         if decoded is None:
             raise CodecError(f"Model '{model.id}' needs what the network decoded ('object'), and the uplink has none.")

@@ -39,6 +39,8 @@ RecordKind = Literal[
     "device_command",
     "place",
     "evolution",
+    "device_key",
+    "oscore_state",
 ]
 UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset(
     {
@@ -53,6 +55,7 @@ UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset(
         "sensor_health",
         "device_command",
         "evolution",
+        "oscore_state",
     }
 )
 """Kinds without an epoch: written with every uplink or delivery, or just to count; never cached by epoch."""

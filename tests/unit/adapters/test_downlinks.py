@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapters.coap.server import read as read_coap
+from adapters.coap.reading import read as read_coap
 from adapters.members import NotUnderstood
 from adapters.mqtt import chirpstack, chirpstack_down, things_stack_down
 from broker.clock import SECOND
