@@ -106,11 +106,14 @@ class Messages:
         self._observed: dict[bytes, tuple[Hashable, Heard]] = {}
         self._loop = asyncio.get_running_loop()
         self._mid = random.randrange(1 << 16)  # noqa: S311
+        self._closed = False
 
     # --- receiving ----------------------------------------------------------------------------------------------------
 
     def received(self, datagram: bytes, peer: Peer) -> None:
         """One datagram from `peer`. Never raises."""
+        if self._closed:
+            return
         try:
             message = Message.decode(datagram, peer)
             sound = datagram[0] & 0xF <= LONGEST_TOKEN and len(message.token) == datagram[0] & 0xF
@@ -298,6 +301,7 @@ class Messages:
 
     async def close(self) -> None:
         """Let go of everything; what is being worked on is cancelled, and so not acknowledged."""
+        self._closed = True
         for sent in self._sent.values():
             if sent.timer is not None:
                 sent.timer.cancel()

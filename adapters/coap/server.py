@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import structlog
 
+from adapters.coap.dtls import DtlsServer
 from adapters.coap.lwm2m import Registry
 from adapters.coap.messages import Messages
 from adapters.coap.site import Site, who
@@ -47,6 +48,8 @@ class CoapIntake:
         self.site = Site(settings, intake, clock, limits, outlet, keyring, self.registry)
         self.messages: Messages | None = None
         """While it runs."""
+        self.dtls: DtlsServer | None = None
+        self.tcp: TcpServer | None = None
         self.ready = asyncio.Event()
         """Set while requests are taken."""
 
@@ -56,31 +59,33 @@ class CoapIntake:
         messages = self.messages = Messages(
             self.site.handle, remembered=settings.remembered, requests=settings.requests
         )
+        dtls = self.dtls = DtlsServer(messages, self._keyring, settings) if settings.dtls and self._keyring else None
+        tcp = self.tcp = TcpServer(self.site.handle, settings, self._limits) if settings.tcp else None
         where = f"{settings.host}:{settings.port}"
         connected = metrics.connected.labels("coap", where)
-        async with asyncio.TaskGroup() as tasks:
-            transport, _ = await loop.create_datagram_endpoint(
+        udp: asyncio.BaseTransport | None = None
+        try:
+            udp, _ = await loop.create_datagram_endpoint(
                 lambda: _Udp(messages), local_addr=(settings.host, settings.port)
             )
-            tcp = TcpServer(self.site.handle, settings, self._limits) if settings.tcp else None
-            try:
-                if tcp is not None:
-                    await tcp.open()
-                    tasks.create_task(tcp.run())
-                tasks.create_task(self.registry.run())
-                connected.set(1)
-                self.ready.set()
-                log.info("coap.listens", address=where, tcp=settings.tcp, dtls=settings.dtls)
-                await loop.create_future()
-            finally:
-                connected.set(0)
-                self.ready.clear()
-                transport.close()
-                if tcp is not None:
-                    await tcp.close()
-                await messages.close()
-                if self.site.contexts is not None:
-                    await self.site.contexts.close()
+            for server in (tcp, dtls):
+                if server is not None:
+                    await server.open()
+            connected.set(1)
+            self.ready.set()
+            log.info("coap.listens", address=where, tcp=settings.tcp, dtls=settings.dtls)
+            await asyncio.gather(self.registry.run(), *(one.run() for one in (tcp, dtls) if one is not None))
+        finally:
+            connected.set(0)
+            self.ready.clear()
+            await messages.close()
+            if udp is not None:
+                udp.close()
+            for server in (tcp, dtls):
+                if server is not None:
+                    await server.close()
+            if self.site.contexts is not None:
+                await self.site.contexts.close()
 
 
 class _UdpPeer:

@@ -148,12 +148,13 @@ class TcpServer:
 
     async def close(self) -> None:
         """Close everything; what is being worked on is not answered."""
-        assert self._server is not None
-        self._server.close()
+        if self._server is not None:
+            self._server.close()
         for one in list(self._connections):
             one.close()
         for _, stop in list(self._manager.incoming_requests.values()):
             stop()
         for request in list(self._manager.outgoing_requests.values()):
             request.add_exception(LibraryShutdown())
-        await self._server.wait_closed()
+        if self._server is not None:
+            await self._server.wait_closed()
