@@ -36,7 +36,9 @@ from broker.outbound import Fetched, Outbound
 from broker.pipeline.claims import Claims
 from broker.pipeline.downlinks import Downlinks
 from broker.pipeline.expiry import Expiry
+from broker.pipeline.guard import GuardedTenants, guarded
 from broker.pipeline.intake import Uplink
+from broker.pipeline.personal import SHARED_TRUST_SECONDS, PersonalData
 from broker.pipeline.quarantine import Quarantine
 from broker.pipeline.silence import Silence
 from broker.pipeline.tenants import Tenant, Tenants
@@ -146,15 +148,20 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
                 shared=not settings.store.url.startswith("sqlite:"),
                 tenant=name,
             )
-            writer = Writer(tenant, clock, settings.writer, SubscriptionIndex(), delivery.wake, tenant=name)
-            return Tenant(name, tenant, writer, delivery, Expiry(tenant, writer, clock, settings.delivery.told_days))
+            shared = not settings.store.url.startswith("sqlite:")
+            personal = PersonalData(tenant, trust_seconds=SHARED_TRUST_SECONDS if shared else 0.0)
+            index = SubscriptionIndex()
+            writer = Writer(tenant, clock, settings.writer, index, delivery.wake, tenant=name, personal=personal)
+            expiry = Expiry(tenant, writer, clock, settings.delivery.told_days)
+            return Tenant(name, tenant, writer, delivery, expiry, personal)
 
         tenants = Tenants(await make(""), make, settings.tenants, clock)
         here = tenants.default
         uplinks = Uplinks(here.store, here.writer, clock, settings.limits)
-        claims = Claims(here.store, here.writer, uplinks, _reader_of_kept(settings.limits), clock, settings.limits)
-        quarantine = Quarantine(here.store, here.writer, clock, settings.quarantine.keep_days)
-        downlinks = Downlinks(here.store, here.writer, clock, settings.actuation, _senders(settings, clock))
+        asked = guarded(here)  # what handlers call looks at on whose behalf it is called
+        claims = Claims(asked.store, asked.writer, uplinks, _reader_of_kept(settings.limits), clock, settings.limits)
+        quarantine = Quarantine(asked.store, asked.writer, clock, settings.quarantine.keep_days)
+        downlinks = Downlinks(asked.store, asked.writer, clock, settings.actuation, _senders(settings, clock))
         upkeep = Upkeep(contexts, ContextShelf(here.store, here.writer))
         silence = Silence(here.store, here.writer, clock, settings.alarms, clock.new_id())
         yield Parts(
@@ -209,7 +216,7 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
     settings = parts.settings
     services = Services(
         settings=settings,
-        tenants=parts.tenants,
+        tenants=GuardedTenants(parts.tenants),
         contexts=parts.contexts,
         clock=parts.clock,
         ready=lambda: _ready(parts),

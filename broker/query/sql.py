@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
+from broker.jsonio import dumps
 from broker.ngsild.model import Iri
 from broker.query.ast import (
     AllScopes,
@@ -20,6 +21,7 @@ from broker.query.ast import (
     AnyType,
     Comparison,
     EntityQuery,
+    Excluded,
     Exists,
     GeoQuery,
     HasType,
@@ -121,6 +123,8 @@ class Condition:
     """Each entity is looked up in indexes on its own: nothing is gathered before the first is tested."""
     type_number: int | None = None
     """The type's number, where one type is all that is asked."""
+    left_out: Select | None = None
+    """The rows whose entities are not selected, where that is all the condition says."""
 
     @property
     def ordered(self) -> bool:
@@ -165,7 +169,19 @@ def conditions(query: EntityQuery, names: Names) -> list[Condition]:
         made += [_q(term, names) for term in terms]
     if query.geo is not None:
         made.append(_geo(query.geo, names))
+    if query.excluded is not None:
+        made.append(_without(query.excluded))
     return made
+
+
+def _without(excluded: Excluded) -> Condition:
+    """All but some, whose numbers are gathered once by the index over ids, however many entities are tested."""
+    where, params = "id IN (SELECT value FROM json_each(?))", [dumps(sorted(excluded.ids)).decode()]
+    if excluded.prefix:
+        where += " OR (id >= ? AND id < ?)"
+        params += [excluded.prefix, excluded.behind_prefix]
+    rows = Select("entity", where, tuple(params), ordered=False)
+    return Condition(f"e.n NOT IN ({rows.numbers()})", rows.params, left_out=rows)
 
 
 def _flat(condition: Condition | tuple[Condition, ...]) -> tuple[Condition, ...]:
