@@ -65,7 +65,7 @@ async def run(store: str, folder: Path) -> list[Figure]:
 async def _with(url: str, size: int) -> list[Figure]:
     wall = _Time()
     async with _city(url, size, wall) as (tenant, silence):
-        first = await _timed(silence)
+        first = await _gone_through(silence, wall)
         quiet = await _looks(silence, wall)
         await _add_history(tenant, size)
         later = await _looks(silence, wall)
@@ -76,12 +76,15 @@ async def _with(url: str, size: int) -> list[Figure]:
         _figure(f"a look at {name}, no history", quiet),
         _figure(f"a look at {name}, {size * HISTORY:,} rows of history", later),
         _figure(f"a look when {SILENT} of {size:,} have fallen silent (alarm, Alert, history)", alarms),
-        Figure(
-            f"going through all {size:,} at the start, and after a change of the registry",
-            f"{first[0]:.2f} s and {again[0]:.2f} s ({first[1]:.2f} s and {again[1]:.2f} s CPU)",
-            values={"first_seconds": first[0], "again_seconds": again[0]},
-        ),
+        _passes(f"going through all {size:,} at the start", first),
+        _passes(f"going through all {size:,} after a change of the registry", again),
     ]
+
+
+def _passes(name: str, taken: Sequence[tuple[float, float]]) -> Figure:
+    longest, cpu = max(one[0] for one in taken), sum(one[1] for one in taken)
+    text = f"{len(taken)} looks, the longest {longest:.2f} s; {cpu:.2f} s CPU in all"
+    return Figure(name, text, values={"looks": len(taken), "longest_seconds": longest, "cpu_seconds": cpu})
 
 
 def _figure(name: str, taken: Sequence[tuple[float, float]]) -> Figure:
@@ -119,7 +122,6 @@ async def _city(url: str, size: int, wall: _Time) -> AsyncIterator[tuple[TenantS
         for start in range(0, size, AT_ONCE):
             records = [one for number in range(start, start + AT_ONCE) for one in _registered(number, clock)]
             await tenant.commit(ChangeSet(records=records))
-        wall.now += INTERVAL
         try:
             yield tenant, Silence(tenant, writer, clock, Alarms(registry_seconds=1), "bench")
         finally:
@@ -137,7 +139,7 @@ def _sensor(number: int) -> VirtualSensor:
 def _registered(number: int, clock: Clock) -> list[RecordWrite]:
     """A virtual sensor, its device and its binding; heard within the interval, and silent far behind the benchmark."""
     sensor, device = _sensor(number), f"d{number:06d}"
-    binding = Binding(id=clock.new_id(), device=device, virtual_sensor=sensor.id, valid_from=START - INTERVAL)
+    binding = Binding(id=clock.new_id(), device=device, virtual_sensor=sensor.id, valid_from=START - 10 * INTERVAL)
     seen = START + number * 7919 % INTERVAL
     state = DeviceState(last_seen=seen, uplinks=1)
     return [
@@ -183,11 +185,19 @@ async def _falling_silent(tenant: TenantStore, silence: Silence, wall: _Time, si
     return taken
 
 
-async def _registry_changed(tenant: TenantStore, silence: Silence, wall: _Time) -> tuple[float, float]:
+async def _registry_changed(tenant: TenantStore, silence: Silence, wall: _Time) -> list[tuple[float, float]]:
     sensor = _sensor(0)
     await tenant.commit(ChangeSet(records=[RecordWrite("virtual_sensor", sensor.id, to_body(sensor), 2)]))
-    wall.now += HALF_MINUTE
-    return await _timed(silence)
+    return await _gone_through(silence, wall)
+
+
+async def _gone_through(silence: Silence, wall: _Time) -> list[tuple[float, float]]:
+    """Looks until all virtual sensors were gone through."""
+    taken: list[tuple[float, float]] = []
+    while not taken or silence.going_through:
+        wall.now += HALF_MINUTE
+        taken.append(await _timed(silence))
+    return taken
 
 
 def _named(store: str, size: int) -> str:

@@ -36,6 +36,7 @@ from broker.outbound import Fetched, Outbound
 from broker.pipeline.claims import Claims
 from broker.pipeline.downlinks import Downlinks
 from broker.pipeline.expiry import Expiry
+from broker.pipeline.fetching import Fetching
 from broker.pipeline.guard import GuardedTenants, guarded
 from broker.pipeline.intake import Uplink
 from broker.pipeline.personal import SHARED_TRUST_SECONDS, PersonalData
@@ -138,6 +139,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         async def make(name: str) -> Tenant:
             """Opens a tenant's store and builds what serves it."""
             tenant = await store.tenant(name)
+            shared = not settings.store.url.startswith("sqlite:")
             delivery = Delivery(
                 tenant,
                 outbound,
@@ -145,10 +147,9 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
                 clock,
                 clock.new_id(),
                 contexts.resolve,
-                shared=not settings.store.url.startswith("sqlite:"),
+                shared=shared,
                 tenant=name,
             )
-            shared = not settings.store.url.startswith("sqlite:")
             personal = PersonalData(tenant, trust_seconds=SHARED_TRUST_SECONDS if shared else 0.0)
             index = SubscriptionIndex()
             writer = Writer(tenant, clock, settings.writer, index, delivery.wake, tenant=name, personal=personal)
@@ -270,7 +271,9 @@ def _adapters(parts: Parts) -> list[tuple[str, Coroutine[Any, Any, None]]]:
         mqtt = MqttIntake(one, parts.uplinks, parts.clock, settings.limits)
         intakes.append((f"mqtt:{mqtt.name}", mqtt.run()))
     if settings.coap.enabled:
-        coap = CoapIntake(settings.coap, parts.uplinks, parts.clock, settings.limits, parts.downlinks)
+        here = parts.tenants.default
+        fetching = Fetching(here.store, here.writer, parts.clock)
+        coap = CoapIntake(settings.coap, parts.uplinks, parts.clock, settings.limits, fetching)
         intakes.append(("coap", coap.run()))
     return intakes
 

@@ -96,6 +96,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Limits of inputs. What exceeds one is refused with a message that names the limit."""
 
     body_bytes: Annotated[int, _doc("Body of an HTTP request, bytes.", ge=1024)] = 4 * 1024 * 1024
+    import_bytes: Annotated[int, _doc("Body of an import into the registry, bytes.", ge=1024)] = 64 * 1024 * 1024
+    import_rows: Annotated[int, _doc("Rows of one import into the registry, count.", ge=1)] = 100_000
     json_depth: Annotated[int, _doc("Nesting of JSON, levels.", ge=4, le=500)] = 64
     batch_entities: Annotated[int, _doc("Entities in one batch operation, count.", ge=1)] = 10_000
     query_characters: Annotated[int, _doc("Length of q, characters.", ge=16)] = 8192

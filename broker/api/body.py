@@ -19,6 +19,24 @@ _NO_HEADER: Final = -15
 """zlib's windows, each with the header that the coding has (RFC 9110, 8.4.1); 'deflate' without one is common, too."""
 
 
+async def read_long_body(request: web.Request, most: int, limit: str) -> bytes:
+    """A body that may be longer than `limits.body_bytes`: `most` bytes, packed and unpacked. `limit` is the setting's name.
+
+    Raises PayloadTooLarge, UnsupportedCoding.
+    """
+    length = request.content_length
+    if length is not None and length > most:
+        raise too_large(most, limit)
+    body = bytearray()
+    async for piece in request.content.iter_any():
+        body += piece
+        if len(body) > most:
+            raise too_large(most, limit)
+    if "Content-Encoding" in request.headers:
+        return _unpacked(bytes(body), request.headers["Content-Encoding"].strip().lower(), most, limit)
+    return bytes(body)
+
+
 async def read_body(request: web.Request, limits: Limits) -> bytes:
     """The whole body. Raises PayloadTooLarge: at once when Content-Length says so, else as soon as it shows.
 
@@ -34,14 +52,18 @@ async def read_body(request: web.Request, limits: Limits) -> bytes:
     return body
 
 
-async def read_json(request: web.Request, limits: Limits) -> Any:
-    """The JSON value of the body of a management request. Raises InvalidRequest, UnsupportedMediaType, PayloadTooLarge."""
-    if request.content_type != "application/json":
-        raise UnsupportedMediaType(f"The content type must be application/json, got '{request.content_type}'.")
+async def read_json(request: web.Request, limits: Limits, *also: str) -> Any:
+    """The JSON value of the body of a management request; `also`: other content types than application/json that it takes.
+
+    Raises InvalidRequest, UnsupportedMediaType, PayloadTooLarge.
+    """
+    if request.content_type not in ("application/json", *also):
+        kinds = " or ".join(("application/json", *also))
+        raise UnsupportedMediaType(f"The content type must be {kinds}, got '{request.content_type}'.")
     return parse_json(await read_body(request, limits), max_depth=limits.json_depth)
 
 
-def _unpacked(body: bytes, coding: str, most: int) -> bytes:
+def _unpacked(body: bytes, coding: str, most: int, limit: str = "limits.body_bytes") -> bytes:
     """`body` without its packing; never more than one byte over `most` is unpacked to see that it is too long."""
     if coding == "identity":
         return body
@@ -57,7 +79,7 @@ def _unpacked(body: bytes, coding: str, most: int) -> bytes:
     except zlib.error:
         raise InvalidRequest(f"The body is not packed with {coding}, as the header Content-Encoding says.") from None
     if len(unpacked) > most:
-        raise too_large(most)
+        raise too_large(most, limit)
     if not unpacking.eof or unpacking.unused_data:
         raise InvalidRequest(f"The body is not one whole {coding} stream.")
     return unpacked

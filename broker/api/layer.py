@@ -113,6 +113,6 @@ def wrapped(
     return endpoint
 
 
-def too_large(body_bytes: int) -> PayloadTooLarge:
+def too_large(body_bytes: int, limit: str = "limits.body_bytes") -> PayloadTooLarge:
     """The error for a body beyond the limit."""
-    return PayloadTooLarge(f"The body is longer than the limit 'limits.body_bytes' of {body_bytes} bytes.")
+    return PayloadTooLarge(f"The body is longer than the limit '{limit}' of {body_bytes} bytes.")

@@ -41,5 +41,7 @@ class Route:
     """Media types of the request's body where they are not those that follow from path and method."""
     answers: Mapping[int, str] = field(default_factory=dict)
     """Status -> schema of the answer; 'X[]': a list of X; '': no body. Errors that every such route has need no mention."""
+    paged: bool = False
+    """An answer of ours has the header Link when another page follows."""
     media: tuple[str, ...] = ("application/json",)
     """Media types of an answer with data."""

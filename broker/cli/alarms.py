@@ -122,7 +122,7 @@ def close(url: str, token: str, alarm_id: str, comment: str, by: str) -> None:
 @by_option
 @speaks_to_broker
 def shelve(url: str, token: str, what: str, until: str, reason: str, by: str) -> None:
-    """No alarm opens until then: planned work. An entity's URN shelves all virtual sensors that observe it.
+    """No alarm opens until then: planned work. The URN of a room or a building shelves all that is in it.
 
     \b
     knutpunkt alarm shelve room-214-climate --until 2026-03-01T16:00:00Z --reason "New windows"

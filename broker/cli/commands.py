@@ -11,14 +11,15 @@ import click
 from broker.cli.devices import everything, json_option
 from broker.cli.remote import Remote, quoted, speaks_to_broker
 from broker.cli.tables import as_json, table, when
+from broker.clock import Clock, iso
 
 STATUSES = ("queued", "sent", "acknowledged", "failed", "expired", "cancelled")
 
 
 @click.command()
 @click.argument("virtual_sensor", metavar="SENSOR")
-@click.argument("command", metavar="COMMAND")
-@click.argument("values", metavar="[NAME=VALUE]...", nargs=-1)
+@click.argument("command", metavar="[COMMAND", required=False)
+@click.argument("values", metavar="[NAME=VALUE]...]", nargs=-1)
 @click.option("--expires", type=int, metavar="SECONDS", help="How long it may wait; by default a day.")
 @click.option("--by", default=None, help="Who asks for it; by default who you are on this machine.")
 @json_option
@@ -27,7 +28,7 @@ def send(
     url: str,
     token: str,
     virtual_sensor: str,
-    command: str,
+    command: str | None,
     values: tuple[str, ...],
     expires: int | None,
     by: str | None,
@@ -35,10 +36,16 @@ def send(
 ) -> None:
     """Tell SENSOR (a virtual sensor) to do COMMAND, one of its device's model. It is sent when the device can be told.
 
+    Without COMMAND: which there are.
+
     \b
-    knutpunkt send room-214-climate set-reporting-interval seconds=1200
-    knutpunkt send room-214-climate reboot
+    knutpunkt send archive-climate
+    knutpunkt send archive-climate set-reporting-interval seconds=1200
+    knutpunkt send archive-climate reboot
     """
+    if command is None:
+        _list_possible(Remote(url, token), virtual_sensor, as_text)
+        return
     document: dict[str, Any] = {"command": command, "by": by if by is not None else _me()}
     if values:
         document["parameters"] = dict(_value(each) for each in values)
@@ -139,6 +146,51 @@ def cancel_command(url: str, token: str, command_id: str, by: str | None) -> Non
     name = by if by is not None else _me()
     Remote(url, token).post(f"/api/v1/commands/{quoted(command_id)}/cancel", {"by": name} if name else {})
     click.echo(f"{command_id} is cancelled.")
+
+
+def _list_possible(remote: Remote, virtual_sensor: str, as_text: bool) -> None:
+    """The commands of the device that the virtual sensor is now."""
+    sensor = remote.get(f"/api/v1/virtual-sensors/{quoted(virtual_sensor)}")
+    now = iso(Clock().now())
+    devices = [
+        binding["device"]
+        for binding in sensor["bindings"]
+        if binding["validFrom"] <= now and (binding["validTo"] is None or now < binding["validTo"])
+    ]
+    if not devices:
+        raise click.ClickException(f"No device is '{virtual_sensor}' now.")
+    model_id = remote.get(f"/api/v1/devices/{quoted(devices[0])}")["model"]
+    commands = remote.get(f"/api/v1/device-models/{quoted(model_id)}").get("commands", {})
+    if as_text:
+        as_json(commands)
+        return
+    table(
+        ("COMMAND", "PARAMETERS", "WHAT IT DOES"),
+        [
+            (
+                name,
+                ", ".join(f"{each}: {_allowed(rule)}" for each, rule in command.get("parameters", {}).items()),
+                command.get("description"),
+            )
+            for name, command in sorted(commands.items())
+        ],
+        f"Nothing: device {devices[0]} is of the model '{model_id}', which has no commands.",
+    )
+
+
+def _allowed(rule: dict[str, Any]) -> str:
+    """What a parameter may be, in short: '60-64800 SEC', 'open|close', 'true|false'."""
+    if rule.get("choices"):
+        return "|".join(rule["choices"])
+    if rule.get("type") == "boolean":
+        return "true|false"
+    low, high = rule.get("minimum"), rule.get("maximum")
+    bounds = (
+        "-".join("" if bound is None else f"{bound:.12g}" for bound in (low, high))
+        if (low, high) != (None, None)
+        else ""
+    )
+    return " ".join(part for part in (bounds or rule.get("type", "integer"), rule.get("unit", "")) if part)
 
 
 def _value(given: str) -> tuple[str, Any]:

@@ -32,12 +32,37 @@ def device() -> None:
     """Devices: the physical things. List, show, claim out of quarantine."""
 
 
+search_option = click.option("--search", help="Only those with this text in their id, name or note.")
+
+
 @device.command("list")
+@search_option
+@click.option("--model", help="Only of this device model.")
+@click.option("--silent-for", metavar="DURATION", help="Only those not heard for so long: seconds, or PT2H, P1D.")
+@click.option("--battery-below", metavar="PERCENT", help="Only those whose battery has less left.")
+@click.option("--bound/--unbound", default=None, help="Only those that are a virtual sensor now, or that are none.")
 @json_option
 @speaks_to_broker
-def list_devices(url: str, token: str, as_text: bool) -> None:
-    """Every registered device, what it is now, and when it was last heard."""
-    devices = list(everything(Remote(url, token), "/api/v1/devices"))
+def list_devices(
+    url: str,
+    token: str,
+    as_text: bool,
+    search: str | None,
+    model: str | None,
+    silent_for: str | None,
+    battery_below: str | None,
+    bound: bool | None,
+) -> None:
+    """Registered devices, what they are now, and when they were last heard."""
+    asked = {
+        "search": search,
+        "model": model,
+        "silentFor": silent_for,
+        "batteryBelow": battery_below,
+        "bound": None if bound is None else str(bound).lower(),
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    devices = list(everything(Remote(url, token), "/api/v1/devices", **given))
     if as_text:
         as_json(devices)
         return
@@ -55,7 +80,7 @@ def list_devices(url: str, token: str, as_text: bool) -> None:
             )
             for one in devices
         ],
-        "No device is registered.",
+        "There is no such device." if given else "No device is registered.",
     )
 
 
@@ -117,10 +142,10 @@ def claim_device(
         "model": model,
         "deviceName": name or None,
         "at": at,
-        "by": by,
-        "why": why,
+        "by": by or None,
+        "why": why or None,
     }
-    document = {member: value for member, value in asked.items() if value is not None}
+    document = {member: value for member, value in asked.items() if value}
     tell_swap(Remote(url, token).post(f"/api/v1/devices/{quoted(device_id.lower())}/claim", document))
 
 
@@ -130,11 +155,22 @@ def sensor() -> None:
 
 
 @sensor.command("list")
+@search_option
+@click.option("--type", "entity_type", help="Only those whose entity is of this type.")
+@click.option("--bound/--unbound", default=None, help="Only those that a device is now, or that none is.")
 @json_option
 @speaks_to_broker
-def list_sensors(url: str, token: str, as_text: bool) -> None:
-    """Every virtual sensor, its entity and the device that it is now."""
-    sensors = list(everything(Remote(url, token), "/api/v1/virtual-sensors"))
+def list_sensors(
+    url: str, token: str, as_text: bool, search: str | None, entity_type: str | None, bound: bool | None
+) -> None:
+    """Virtual sensors, their entities and the devices that they are now."""
+    asked = {
+        "search": search,
+        "entityType": entity_type,
+        "unbound": None if bound is None else str(not bound).lower(),
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    sensors = list(everything(Remote(url, token), "/api/v1/virtual-sensors", **given))
     if as_text:
         as_json(sensors)
         return
@@ -149,7 +185,7 @@ def list_sensors(url: str, token: str, as_text: bool) -> None:
             )
             for one in sensors
         ],
-        "There is no virtual sensor.",
+        "There is no such virtual sensor." if given else "There is no virtual sensor.",
     )
 
 

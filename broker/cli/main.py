@@ -8,11 +8,14 @@ import click
 
 from broker import __version__
 from broker.cli.alarms import alarm
+from broker.cli.apply import apply
+from broker.cli.bulk import export, import_
 from broker.cli.commands import command as command_group
 from broker.cli.commands import send
 from broker.cli.demo.command import demo
 from broker.cli.demo.listen import listen
 from broker.cli.devices import device, sensor
+from broker.cli.edit import model
 from broker.cli.places import place
 from broker.cli.quantities import quantities
 from broker.cli.serve import config, serve
@@ -39,8 +42,11 @@ def main() -> None:
     knutpunkt undo ROOM-214-CLIMATE      take that back
     knutpunkt why urn:ngsi-ld:Room:214 temperature
                                          where a value comes from
-    knutpunkt send ROOM-214-CLIMATE reboot
+    knutpunkt send ARCHIVE-CLIMATE reboot
                                          tell a sensor something
+
+    knutpunkt import devices FILE.csv    a spreadsheet of devices and what they are
+    knutpunkt apply -f FILE.yaml         the registry as files say it; shows the difference first
 
     All but `serve`, `demo` and `listen` speak to a running broker: --url and --token, or KNUTPUNKT_URL and KNUTPUNKT_TOKEN.
     """
@@ -63,6 +69,10 @@ for command in (
     send,
     command_group,
     quantities,
+    model,
+    import_,
+    export,
+    apply,
     tenant,
     alarm,
 ):

@@ -11,7 +11,10 @@ from typing import Any, TypeVar
 
 import click
 
+JSON = "application/json"
 TIMEOUT_SECONDS = 60.0
+LONG_SECONDS = 600.0
+"""For imports and exports."""
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -38,31 +41,45 @@ class Remote:
         """PUT; the answer's JSON."""
         return self._ask("PUT", path, document)
 
-    def send(self, path: str, body: bytes, content_type: str, **query: str) -> Any:
-        """POST a file; the answer's JSON."""
-        text = f"?{urllib.parse.urlencode(query)}" if query else ""
-        return self._ask("POST", path + text, body, content_type)
+    def patch(self, path: str, document: dict[str, Any]) -> Any:
+        """PATCH, a merge patch; the answer's JSON."""
+        return self._ask("PATCH", path, document)
 
-    def _ask(
-        self, method: str, path: str, document: dict[str, Any] | bytes | None, content_type: str = "application/json"
-    ) -> Any:
+    def delete(self, path: str) -> None:
+        """DELETE."""
+        self._ask("DELETE", path, None)
+
+    def send(self, path: str, body: bytes, media_type: str, **query: str) -> Any:
+        """POST of bytes that take long to work through; the answer's JSON. Raises Refused."""
+        text = f"?{urllib.parse.urlencode(query)}" if query else ""
+        content = self._open("POST", path + text, body, media_type, LONG_SECONDS)
+        return json.loads(content) if content else None
+
+    def download(self, path: str, **query: str) -> bytes:
+        """GET; the answer as it is."""
+        text = f"?{urllib.parse.urlencode(query)}" if query else ""
+        return self._open("GET", path + text, None, JSON, LONG_SECONDS)
+
+    def _ask(self, method: str, path: str, document: dict[str, Any] | None) -> Any:
+        body = json.dumps(document).encode() if document is not None else None
+        content = self._open(method, path, body, JSON, TIMEOUT_SECONDS)
+        return json.loads(content) if content else None
+
+    def _open(self, method: str, path: str, body: bytes | None, media_type: str, seconds: float) -> bytes:
         request = urllib.request.Request(  # noqa: S310  (the scheme was checked)
-            self._url + path,
-            data=json.dumps(document).encode() if isinstance(document, dict) else document,
-            method=method,
-            headers={"Content-Type": content_type, "Accept": "application/json"},
+            self._url + path, data=body, method=method, headers={"Content-Type": media_type, "Accept": JSON}
         )
         if self._token:
             request.add_header("Authorization", f"Bearer {self._token}")
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310
-                content = response.read()
+            with urllib.request.urlopen(request, timeout=seconds) as response:  # noqa: S310
+                content: bytes = response.read()
         except urllib.error.HTTPError as error:
             raise Refused(error) from None
         except OSError as error:
             reason = getattr(error, "reason", error)
             raise click.ClickException(f"No broker answers at {self._url}: {reason}. Is it running?") from None
-        return json.loads(content) if content else None
+        return content
 
 
 class Refused(click.ClickException):

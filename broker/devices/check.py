@@ -8,7 +8,7 @@ from broker.codecs.downlink import check_template
 from broker.codecs.quantities import accepted_units, quantity_names
 from broker.codecs.registry import codec_names
 from broker.devices.alarms.check import check_watching
-from broker.devices.model import DeviceModel, Personal, VirtualSensor
+from broker.devices.model import Device, DeviceModel, Personal, VirtualSensor
 from broker.devices.processing.rules import check_processing
 from broker.errors import BadRequestData
 
@@ -39,6 +39,13 @@ def check_model(model: DeviceModel) -> None:
     for name, template in model.commands.items():
         check_id(name, "command")
         check_template(name, template, model.network)
+
+
+def check_device(device: Device) -> None:
+    """Its id is as networks' messages are read: in lower case."""
+    check_id(device.id, "device")
+    if device.id != device.id.lower():
+        raise BadRequestData(f"A device's id is written in lower case: '{device.id.lower()}'.")
 
 
 def check_sensor(sensor: VirtualSensor) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from broker.clock import Stamp
 from broker.devices.follow import device_needs, follow
+from broker.devices.keys import device_keys, model_keys, sensor_keys
 from broker.devices.model import Device, DeviceModel, VirtualSensor
 from broker.devices.placing import follow_place
 from broker.devices.registry import as_sensor, to_body
@@ -29,7 +30,9 @@ class PutDeviceModel:
         """A record, and the revision that it is."""
         present = view.record("device_model", self.model.id)
         expected = present.version if present is not None else 0
-        write = RecordWrite("device_model", self.model.id, to_body(self.model), stamp.version, expected)
+        write = RecordWrite(
+            "device_model", self.model.id, to_body(self.model), stamp.version, expected, model_keys(self.model)
+        )
         return Effects(present is None, records=[write, revision(write, stamp)])
 
 
@@ -52,7 +55,7 @@ class PutVirtualSensor:
                 f"The virtual sensor '{self.sensor.id}' is personal data and stays so: keep 'personal', or define another "
                 "virtual sensor that writes another entity."
             )
-        keys = tuple(f"entity:{entity}" for entity in sorted(self.sensor.entities))
+        keys = sensor_keys(self.sensor)
         write = RecordWrite("virtual_sensor", self.sensor.id, to_body(self.sensor), stamp.version, expected, keys)
         effects = Effects(present is None, records=[write, revision(write, stamp)])
         before = as_sensor(present) if present is not None else None
@@ -78,6 +81,9 @@ class PutDevice:
         present = view.record("device", self.device.id)
         effects: Effects[bool] = Effects(present is None)
         expected = present.version if present is not None else 0
-        effects.records.append(RecordWrite("device", self.device.id, to_body(self.device), stamp.version, expected))
+        keys = device_keys(self.device)
+        effects.records.append(
+            RecordWrite("device", self.device.id, to_body(self.device), stamp.version, expected, keys)
+        )
         follow(effects, view, stamp, self.device.id, device=self.device)
         return effects

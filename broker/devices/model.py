@@ -1,7 +1,6 @@
 """The registry's words as types. They are the bodies of the records of the same kinds (JSON, camelCase).
 
-Keys of records: a binding carries `device:<id>` and `sensor:<id>`; a virtual sensor `entity:<id>`; a swap `sensor:<id>`,
-`device:<id>` of both devices, and `planned` until it takes effect; a revision `<kind>:<id>`.
+What finds their records is in `broker.devices.keys`. A revision carries `<kind>:<id>`.
 """
 
 from __future__ import annotations
@@ -44,6 +43,8 @@ class DeviceModel(Struct, frozen=True, rename="camel", forbid_unknown_fields=Tru
     quantities: tuple[Quantity, ...] = ()
     commands: dict[str, CommandTemplate] = {}
     """What it can be told, by name."""
+    managed_by: str = ""
+    """The owner mark of `knutpunkt apply --owner`: whose files keep it; '' when nobody's do."""
 
 
 class Device(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -54,6 +55,8 @@ class Device(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw
     model: str
     name: str = ""
     note: str = ""
+    managed_by: str = ""
+    """As of a device model."""
 
 
 class DeviceState(Struct, frozen=True, rename="camel", kw_only=True):
@@ -181,6 +184,8 @@ class VirtualSensor(Struct, frozen=True, rename="camel", forbid_unknown_fields=T
     """Silent when nothing was heard for so long; None: after three intervals, at least 15 minutes; 0: never."""
     watch: Watch = Watch()
     thresholds: tuple[Threshold, ...] = ()
+    managed_by: str = ""
+    """As of a device model."""
     personal: Personal | None = None
     """None: what it observes is no personal data. Once it is, it stays so."""
 

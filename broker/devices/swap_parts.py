@@ -9,6 +9,7 @@ from typing import Any
 from broker.clock import Micros, Stamp, iso
 from broker.devices.alarms.swap import health_needs
 from broker.devices.follow import device_needs, model_of
+from broker.devices.keys import binding_keys, swap_keys
 from broker.devices.model import Binding, DeviceModel, SwapRecord, VirtualSensor
 from broker.devices.processing.handover import Handover
 from broker.devices.registry import as_binding, as_device, as_sensor, to_body
@@ -111,14 +112,10 @@ def differences_of(view: View, sensor: VirtualSensor, model: DeviceModel, open_n
 
 
 def binding_write(binding: Binding, stamp: Stamp, expected: int) -> RecordWrite:
-    """A binding's record, found by its device and its virtual sensor."""
-    keys = (f"device:{binding.device}", f"sensor:{binding.virtual_sensor}")
-    return RecordWrite("binding", binding.id, to_body(binding), stamp.version, expected, keys)
+    """A binding's record."""
+    return RecordWrite("binding", binding.id, to_body(binding), stamp.version, expected, binding_keys(binding))
 
 
 def swap_write(swap: SwapRecord, stamp: Stamp, expected: int) -> RecordWrite:
-    """A swap's record, found by its virtual sensor, both devices, and as planned while it is."""
-    keys = [f"sensor:{swap.virtual_sensor}", *(f"device:{device}" for device in {swap.device, swap.replaced} if device)]
-    if swap.planned:
-        keys.append("planned")
-    return RecordWrite("swap", swap.id, to_body(swap), stamp.version, expected, tuple(sorted(keys)))
+    """A swap's record."""
+    return RecordWrite("swap", swap.id, to_body(swap), stamp.version, expected, swap_keys(swap))

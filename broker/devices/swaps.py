@@ -20,6 +20,7 @@ from broker.clock import Micros, Stamp, iso
 from broker.devices.alarms.model import Alarm
 from broker.devices.alarms.swap import cure
 from broker.devices.follow import bindings_of, device_needs, follow, model_of
+from broker.devices.keys import device_keys
 from broker.devices.model import Binding, Device, SwapRecord, VirtualSensor
 from broker.devices.processing.handover import handovers
 from broker.devices.processing.rules import check_readings
@@ -138,7 +139,9 @@ class Swap(Alone):
             )
         )
         if registered:
-            effects.records.append(RecordWrite("device", device.id, to_body(device), stamp.version, 0))
+            effects.records.append(
+                RecordWrite("device", device.id, to_body(device), stamp.version, 0, device_keys(device))
+            )
         effects.records += [binding_write(binding, stamp, 0), swap_write(record, stamp, 0)]
         if closed is not None:
             effects.records.append(binding_write(closed, stamp, version))

@@ -115,6 +115,7 @@ class Context:
                 if (
                     not iri.startswith(start + "//")
                     and name not in self._terms
+                    and name not in self._others
                     and (len(name), name) < (len(best), best)
                 ):
                     best = name

@@ -129,6 +129,10 @@ class Claims:
             if any(one.valid_from <= group.last and (one.valid_to or group.last) > group.first for one in bindings):
                 await self._again(self._waiting(group.device_id))
 
+    async def settle(self, *devices: str) -> Replayed:
+        """What follows from bindings that another command changed: look again at what is owed to these devices."""
+        return await self._settled(*devices)
+
     async def _settled(self, *devices: str | None) -> Replayed:
         """Look again at what is owed to the devices, each once."""
         whole = Replayed()

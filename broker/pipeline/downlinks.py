@@ -2,7 +2,7 @@
 
 One process sends (a lease). A command is written down as being handed over, published, and written down as sent when the MQTT
 broker has acknowledged it: at least once. After a crash in between it is published again, under the same id. Commands of one
-virtual sensor go in the order in which they were queued. A device that asks for itself (CoAP) fetches its command here.
+virtual sensor go in the order in which they were queued. A device that asks for itself (CoAP) fetches its own: `fetching.py`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from typing import Any, Final
 import structlog
 
 from broker import metrics
-from broker.clock import SECOND, Clock, Micros
+from broker.clock import SECOND, Clock
 from broker.codecs.downlink import check_values
 from broker.config import Actuation
 from broker.devices import actuation
 from broker.devices.actuation import DeviceCommand
 from broker.devices.check import check_id
 from broker.devices.commanding import (
-    COAP,
     BeginSending,
     Change,
     ForgetCommands,
@@ -30,10 +29,10 @@ from broker.devices.commanding import (
     as_command,
     cancelling,
 )
-from broker.devices.registry import as_binding
 from broker.errors import BadRequestData, BrokerError, Overloaded, ResourceNotFound
+from broker.pipeline.command_log import as_downlink, since, tell
 from broker.pipeline.expiry import Executor
-from broker.pipeline.intake import Downlink, Network, NotSent
+from broker.pipeline.intake import Network, NotSent
 from broker.stores.base import TenantStore
 
 log = structlog.get_logger(__name__)
@@ -115,7 +114,7 @@ class Downlinks:
             )
         )
         self._open += 1
-        self._count(queued)
+        tell(queued)
         self._woken.set()
         return queued
 
@@ -124,38 +123,8 @@ class Downlinks:
         cancelled = await self._writer.execute(Change(command_id, cancelling(by)))
         if cancelled is None:
             raise ResourceNotFound(f"There is no command '{command_id[:80]}'.")
-        self._count(cancelled)
+        tell(cancelled)
         return cancelled
-
-    # --- what a device fetches ---
-
-    async def fetch(self, device_id: str) -> Downlink | None:
-        """The oldest command for a device that asks (see `Outlet`): one that it has not acknowledged, or the next."""
-        try:
-            for record in await self._store.records("binding", key=f"device:{device_id}"):
-                binding = as_binding(record)
-                if binding.covers(self._clock.now()):
-                    found = await self._next_of(binding.virtual_sensor, device_id)
-                    if found is not None:
-                        return found
-        except BrokerError as error:
-            log.warning("command.not_fetched", device=device_id, reason=error.detail)
-        return None
-
-    async def _next_of(self, sensor_id: str, device_id: str) -> Downlink | None:
-        waiting = await self._store.records("device_command", key=f"open:{sensor_id}")
-        for command in sorted(map(as_command, waiting), key=_since):
-            if self._clock.now() >= command.expires_at:
-                continue
-            if command.status == "queued":
-                begun = await self._writer.execute(BeginSending(command.id, self._waits_for, device_id), wait=True)
-                if begun is None or begun.command.status == "queued":
-                    return None
-                command = begun.command
-                self._count(command)
-            if command.status == "sent" and command.device == device_id and command.network == COAP:
-                return _downlink(command, "")
-        return None
 
     # --- the task ---
 
@@ -234,7 +203,7 @@ class Downlinks:
 
         async def serve(sensor_id: str, queue: list[DeviceCommand]) -> None:
             async with room:
-                for command in sorted(queue, key=_since):
+                for command in sorted(queue, key=since):
                     if self._stopping or not self._held or not await self._serve(command):
                         stuck.add(sensor_id)
                         return
@@ -267,11 +236,11 @@ class Downlinks:
             return True
         if not begun.command.sending:
             if begun.command.status != "queued":
-                self._count(begun.command)
+                tell(begun.command)
             return begun.command.status != "queued"
         try:
             async with asyncio.timeout(self._settings.handover_seconds):
-                await self._networks[begun.broker].send(_downlink(begun.command, begun.topic))
+                await self._networks[begun.broker].send(as_downlink(begun.command, begun.topic))
         except (NotSent, TimeoutError) as error:
             reason = (
                 str(error) or f"No acknowledgement of the MQTT broker within {self._settings.handover_seconds:g} s."
@@ -285,7 +254,7 @@ class Downlinks:
     async def _change(self, before: DeviceCommand, change: Change) -> None:
         after = await self._writer.execute(change, wait=True)
         if after is not None and after.status != before.status:
-            self._count(after)
+            tell(after)
 
     def _waits_for(self, source: str, broker: str) -> str | None:
         """See `BeginSending.networks`."""
@@ -307,31 +276,3 @@ class Downlinks:
             await self._writer.execute(ForgetCommands(old, before), wait=True)
             after = page[-1].id
         self._forgot = asyncio.get_running_loop().time() + FORGET_SECONDS
-
-    def _count(self, command: DeviceCommand) -> None:
-        metrics.device_commands.labels(command.status).inc()
-        log.info(
-            "command." + command.status,
-            command=command.id,
-            sensor=command.virtual_sensor,
-            device=command.device,
-            **({"reason": command.reason} if command.reason else {}),
-        )
-
-
-def _since(command: DeviceCommand) -> Micros:
-    """Their ids are in order to the millisecond only."""
-    return command.queued_at
-
-
-def _downlink(command: DeviceCommand, topic: str) -> Downlink:
-    assert command.device is not None and command.payload is not None
-    return Downlink(
-        id=command.id,
-        device_id=command.device,
-        topic=topic,
-        payload=bytes.fromhex(command.payload),
-        f_port=command.f_port,
-        confirmed=command.confirmed,
-        expires_at=command.expires_at,
-    )

@@ -2,7 +2,7 @@
 
 What is due is found by index keys of the time (`broker.devices.alarms.due`): a look costs by what has become silent, not by
 how many sensors there are or how much history. New bindings are found by their ids, which are in order of time. Only after
-a change of the registry, and at the start, all virtual sensors are gone through, a page at a time.
+a change of the registry, and at the start, all virtual sensors are gone through, 5,000 with each look.
 
 A record of its own says when a broker last looked. What lies between that and now, when it is long, is a time in which
 nobody could hear anything; it does not count as silence.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -27,7 +27,7 @@ from broker.devices.alarms.due import Gap, due_keys
 from broker.devices.alarms.look import LookAt
 from broker.devices.alarms.watched import is_neglected, watched_needs
 from broker.devices.registry import as_binding, as_sensor
-from broker.errors import BrokerError
+from broker.errors import BrokerError, InternalError
 from broker.pipeline.expiry import Executor
 from broker.stores.base import Needs, Record, RecordKind, RecordWrite, Snapshot, TenantStore
 from broker.stores.command import Effects, View
@@ -38,6 +38,8 @@ AT_ONCE: Final = 100
 """Virtual sensors that one command looks at, count: others' commands are applied in between."""
 PAGE: Final = 500
 """Records and keys read at once, count."""
+PAGES: Final = 10
+"""Pages of virtual sensors, and of new bindings, that one look goes through at most, count: a second of CPU."""
 OVERLAP: Final = 60 * SECOND
 """So far back it is looked again, microseconds: commits that were under way, clocks of other processes."""
 LONG: Final = 120 * SECOND
@@ -93,7 +95,12 @@ class Silence:
         """Of the registry, at the last look."""
         self._changed = False
         """The registry changed since all virtual sensors were gone through."""
+        self._bound_after = ""
+        """Where the next look goes on with new bindings, when there were too many for one."""
         self._gone_through: Micros = 0
+        """When going through all virtual sensors was last begun."""
+        self._cursor: str | None = None
+        """How far that has come; None: it is done."""
         self._shown: set[tuple[str, str]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -125,18 +132,22 @@ class Silence:
         sensors, devices = await self._due(max(mark.looked - OVERLAP, now - FAR) if mark is not None else now, now)
         newest = mark.binding if mark is not None else self._clock.new_id()
         moved = await self._moved()
-        if "binding" in moved:
+        if mark is not None and ("binding" in moved or self._bound_after):
             bound, newest = await self._newly_bound(newest)
             sensors |= bound
-        if self._is_time_for_all(moved, now):
-            sensors |= await self._neglected_of_all(stop)
+        sensors |= await self._gone_through_some(moved, now)
         for some in _batches(sorted(sensors), AT_ONCE):
-            await self._look_at(LookAt(sensors=frozenset(some), gaps=gaps), len(some))
+            await self._look_at(some, lambda names: LookAt(sensors=names, gaps=gaps))
         for some in _batches(sorted(devices), AT_ONCE):
-            await self._look_at(LookAt(devices=frozenset(some), gaps=gaps), len(some))
+            await self._look_at(some, lambda names: LookAt(devices=names, gaps=gaps))
         if stop is None or not stop.is_set():
             await self._writer.execute(PutMark(Mark(looked=now, binding=newest, gaps=gaps)), wait=True)
         return len(sensors) + len(devices)
+
+    @property
+    def going_through(self) -> bool:
+        """Whether the next look goes on with going through all virtual sensors."""
+        return self._cursor is not None
 
     def _gaps(self, mark: Mark | None, now: Micros) -> tuple[Gap, ...]:
         if mark is None:
@@ -170,29 +181,42 @@ class Silence:
     def _is_time_for_all(self, moved: set[RecordKind], now: Micros) -> bool:
         """Whether all virtual sensors are to be gone through: the registry changed, and they were not just now."""
         self._changed = self._changed or bool(moved)
-        if not self._changed or now < self._gone_through + self._settings.registry_seconds * SECOND:
+        if self._cursor is not None or not self._changed:
+            return False
+        if now < self._gone_through + self._settings.registry_seconds * SECOND:
             return False
         self._changed, self._gone_through = False, now
         return True
 
     async def _newly_bound(self, newest: str) -> tuple[set[str], str]:
         """Neglected virtual sensors with bindings from about `newest` on, and the id of the newest binding."""
-        neglected, after = set[str](), _earlier(newest)
-        while records := await self._store.records("binding", after=after, limit=PAGE):
-            after = records[-1].id
+        neglected, after = set[str](), self._bound_after or _earlier(newest)
+        for _ in range(PAGES):
+            records = await self._store.records("binding", after=after, limit=PAGE)
             names = {as_binding(record).virtual_sensor for record in records}
             sensors = await self._store.load(Needs(records={("virtual_sensor", name) for name in names}))
             neglected |= await self._neglected(list(sensors.records.values()))
-        return neglected, max(newest, after)
+            after = records[-1].id if records else after
+            if len(records) < PAGE:
+                self._bound_after = ""
+                return neglected, max(newest, after)
+        self._bound_after = after
+        return neglected, newest
 
-    async def _neglected_of_all(self, stop: asyncio.Event | None) -> set[str]:
-        neglected, after = set[str](), ""
-        while records := await self._store.records("virtual_sensor", after=after, limit=PAGE):
-            if stop is not None and stop.is_set():
+    async def _gone_through_some(self, moved: set[RecordKind], now: Micros) -> set[str]:
+        """Neglected ones of all virtual sensors: when the registry has changed, a part of them with each look."""
+        if self._is_time_for_all(moved, now):
+            self._cursor = ""
+        neglected = set[str]()
+        for _ in range(PAGES):
+            if self._cursor is None:
                 break
-            after = records[-1].id
+            records = await self._store.records("virtual_sensor", after=self._cursor, limit=PAGE)
             neglected |= await self._neglected(records)
-        return neglected | await self._removed()
+            self._cursor = records[-1].id if len(records) == PAGE else None
+            if self._cursor is None:
+                neglected |= await self._removed()
+        return neglected
 
     async def _removed(self) -> set[str]:
         """Virtual sensors that are gone and left alarms open."""
@@ -225,10 +249,19 @@ class Silence:
             snapshot.add(await self._store.load(missing))
             asked.add(missing)
 
-    async def _look_at(self, command: LookAt, weight: int) -> None:
-        looked = await self._writer.execute(command, wait=True)
+    async def _look_at(self, names: list[str], command: Callable[[frozenset[str]], LookAt]) -> None:
+        """Look at some. One that cannot be judged stands in no other's way: it is found neglected later, and tried again."""
+        try:
+            looked = await self._writer.execute(command(frozenset(names)), wait=True)
+        except InternalError:
+            if len(names) == 1:
+                log.error("alarms.cannot_judge", name=names[0])
+                return
+            for name in names:
+                await self._look_at([name], command)
+            return
         if looked.opened or looked.closed:
-            log.info("alarms.looked", sensors=weight, opened=looked.opened, closed=looked.closed)
+            log.info("alarms.looked", sensors=len(names), opened=looked.opened, closed=looked.closed)
 
     async def _count(self) -> None:
         """The metric: alarms that are not closed."""

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from broker.clock import Micros
+from broker.devices.alarms.model import Alarm, as_alarm, open_key
 from broker.devices.model import Binding, Device, DeviceState, VirtualSensor
 from broker.devices.registry import as_binding, as_device, as_sensor, as_state
 from broker.ngsild.model import Iri
-from broker.stores.base import Needs, Record, RecordKind, TenantStore
+from broker.stores.base import Needs, RecordKind, TenantStore
 
-OPEN_ALARMS: Final[tuple[RecordKind, str]] = ("alarm", "open")
-"""The alarms that are not closed, of all virtual sensors: there are few, while a sensor's closed ones grow in number."""
+ALL_OPEN: Final = "open"
+"""Key of the alarms that are not closed, of all virtual sensors."""
+ASKED_EACH: Final = 200
+"""Virtual sensors whose open alarms are asked for one by one, count; of more, all open alarms are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Behind:
     """Virtual sensor -> its bindings, closed ones too."""
     devices: Mapping[str, Device] = field(default_factory=dict)
     states: Mapping[str, DeviceState] = field(default_factory=dict)
-    alarms: Mapping[str, list[Record]] = field(default_factory=dict)
+    alarms: Mapping[str, list[Alarm]] = field(default_factory=dict)
     """Virtual sensor -> its alarms that are not closed."""
 
     def writers(self, entity_id: str) -> dict[Iri, VirtualSensor]:
@@ -60,12 +63,14 @@ async def behind(store: TenantStore, entity_ids: Iterable[str], now: Micros) -> 
     if not sensors:
         return Behind()
     keys: set[tuple[RecordKind, str]] = {("binding", f"sensor:{name}") for name in sensors}
-    found = (await store.load(Needs(found=keys | {OPEN_ALARMS}))).found
+    alarm_keys = [open_key(name) for name in sensors] if len(sensors) <= ASKED_EACH else [ALL_OPEN]
+    found = (await store.load(Needs(found=keys | {("alarm", key) for key in alarm_keys}))).found
     bindings = {name: tuple(map(as_binding, found.get(("binding", f"sensor:{name}"), ()))) for name in sensors}
-    alarms: dict[str, list[Record]] = {}
-    for alarm in found.get(OPEN_ALARMS, ()):
-        if alarm.body.get("virtualSensor") in sensors:
-            alarms.setdefault(alarm.body["virtualSensor"], []).append(alarm)
+    alarms: dict[str, list[Alarm]] = {}
+    for key in alarm_keys:
+        for alarm in map(as_alarm, found.get(("alarm", key), ())):
+            if alarm.virtual_sensor in sensors:
+                alarms.setdefault(alarm.virtual_sensor, []).append(alarm)
     here = {binding.device for each in bindings.values() for binding in each if binding.covers(now)}
     kinds: tuple[RecordKind, ...] = ("device", "device_state")
     kept = (await store.load(Needs(records={(kind, device) for kind in kinds for device in here}))).records

@@ -12,7 +12,7 @@ from broker.clock import SECOND, Micros, iso, parse_iso
 from broker.devices.model import VirtualSensor
 from broker.devices.observe import OBSERVED_BY
 from broker.devices.placing import objects
-from broker.ngsild.model import Entity, Instance, Iri, default_instance, value_of
+from broker.ngsild.model import IMPLAUSIBLE, Entity, Instance, Iri, default_instance, value_of
 from broker.ngsild.names import Names
 from broker.places.behind import Behind
 from broker.places.containment import Around, Contained, Vocabulary
@@ -217,6 +217,9 @@ def _instance(instance: Instance, said: Said) -> dict[str, Any]:
         shown["observedAt"] = observed
     elif "modifiedAt" in instance:
         shown["modifiedAt"] = instance["modifiedAt"]
+    failed = default_instance(instance.get("attrs", {}).get(IMPLAUSIBLE, []))
+    if failed is not None:
+        shown["implausible"] = value_of(failed)
     at = parse_iso(observed or instance.get("modifiedAt", ""))
     if at is not None:
         shown["ageSeconds"] = (said.now - at) // SECOND

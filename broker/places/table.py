@@ -10,6 +10,7 @@ is a member of an object. An empty cell says nothing.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -34,19 +35,33 @@ _NUMBER: Final = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _HEADING: Final = re.compile(r"(.+?):(text|number|boolean|relationship|json)(?::([A-Z0-9]{2,3}))?", re.DOTALL)
 _TRUE: Final = frozenset({"true", "1", "yes", "ja", "sant"})
 _FALSE: Final = frozenset({"false", "0", "no", "nej", "falskt"})
+_CHARSETS: Final[Mapping[str, str]] = {
+    "utf-8": "utf-8",
+    "utf-16": "utf-16",
+    "cp1252": "windows-1252",
+    "iso8859-1": "iso-8859-1",
+    "iso8859-15": "iso-8859-15",
+    "ascii": "us-ascii",
+}
+"""What Python calls them -> what people do. Python knows more, of which some are no charsets at all."""
 LONGEST_CELL: Final = 100_000
 """Characters."""
 
 
 def decode(body: bytes, charset: str | None) -> str:
     """The text of a file: in the charset that its content type says, else UTF-8. Raises BadRequestData."""
+    name = charset or "utf-8"
     try:
-        return body.decode(charset or "utf-8").removeprefix("\ufeff")
+        known = codecs.lookup(name).name in _CHARSETS
     except LookupError:
-        raise BadRequestData(f"The charset '{(charset or '')[:40]}' of the content type is not known.") from None
+        known = False
+    if not known:
+        raise BadRequestData(f"The charset must be one of {', '.join(_CHARSETS.values())}, got '{name[:40]}'.")
+    try:
+        return body.decode(name).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         hint = "" if charset else "; say so if it is another: 'text/csv; charset=windows-1252'"
-        raise BadRequestData(f"The file is not {charset or 'UTF-8'} at byte {error.start}{hint}.") from None
+        raise BadRequestData(f"The file is not {name} at byte {error.start}{hint}.") from None
 
 
 @dataclass(frozen=True, slots=True)

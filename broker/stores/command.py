@@ -52,11 +52,13 @@ class View:
         self._below = below
         self._entities: dict[str, EntityWrite] = {}
         self._records: dict[tuple[RecordKind, str], RecordWrite] = {}
+        self._keyed: dict[tuple[RecordKind, str], dict[str, None]] = {}
+        """(kind, key) -> ids of what was written with that key here: not all of it may have the key still."""
         self._frames: set[str] = set()
         self.new_id = new_id
 
     def layer(self) -> View:
-        """A view over this one, for a command made of commands: what it absorbs is not seen here. For entities alone."""
+        """A view over this one, for a command made of commands: what it absorbs is not seen here."""
         return View(self._snapshot, self.new_id, below=self)
 
     def entity(self, entity_id: str) -> Entity | None:
@@ -84,25 +86,32 @@ class View:
         written = self._records.get((kind, record_id))
         if written is not None:
             return _as_record(written)
+        if self._below is not None:
+            return self._below.record(kind, record_id)
         return self._snapshot.records.get((kind, record_id))
 
     def found(self, kind: RecordKind, key: str) -> tuple[Record, ...]:
         """The records of a kind that carry `key`, as they are now."""
-        found = self._snapshot.found.get((kind, key), ())
+        below = self._below
+        found = below.found(kind, key) if below is not None else self._snapshot.found.get((kind, key), ())
         if not self._records:
             return found
         now = {record.id: record for record in found}
-        for (written_kind, record_id), written in self._records.items():
-            if written_kind == kind:
-                now.pop(record_id, None)
-                record = _as_record(written)
-                if record is not None and key in record.keys:
-                    now[record_id] = record
+        for record_id in [*now, *self._keyed.get((kind, key), ())]:
+            written = self._records.get((kind, record_id))
+            if written is None:
+                continue
+            now.pop(record_id, None)
+            record = _as_record(written)
+            if record is not None and key in record.keys:
+                now[record_id] = record
         return tuple(now.values())
 
     def frame_applied(self, frame_key: str) -> bool:
         """Whether the frame was applied before, or by an earlier command of the group."""
-        return frame_key in self._frames or frame_key in self._snapshot.frames
+        if frame_key in self._frames or frame_key in self._snapshot.frames:
+            return True
+        return self._below is not None and self._below.frame_applied(frame_key)
 
     def latest(self, wanted: Latest) -> HistoryRow | None:
         """The history row asked for, as the store has it: for commands that have their group to themselves."""
@@ -130,6 +139,8 @@ class View:
             self._records[write.kind, write.id] = RecordWrite(
                 write.kind, write.id, write.body, write.version, expected, write.keys
             )
+            for key in write.keys:
+                self._keyed.setdefault((write.kind, key), {})[write.id] = None
         self._frames.update(row.frame_key for row in effects.uplinks if row.frame_key is not None)
 
     def entity_writes(self) -> list[EntityWrite]:

@@ -16,7 +16,7 @@ from broker.devices.alarms.model import Alarm, as_alarm
 from broker.devices.commands import PutDevice, PutVirtualSensor
 from broker.devices.model import Device
 from broker.devices.registry import to_body
-from broker.devices.swaps import Swap, Unbind
+from broker.devices.swaps import Swap
 from broker.entities.records import DeleteRecord, PutRecord
 from broker.pipeline.apply_uplink import ApplyUplink, Decoded
 from broker.pipeline.intake import Uplink
@@ -164,7 +164,6 @@ async def test_a_virtual_sensor_that_is_deleted_leaves_no_open_alarm(city: City)
     await city.bound("a", "dev-a")
     await city.looking(35)
     assert await city.silent() == ["a"]
-    await city.writer.execute(Unbind("a", city.now))
     await city.writer.execute(DeleteRecord("virtual_sensor", "a"))
     await city.writer.execute(DeleteRecord("sensor_health", "a"))
     await city.looking(6)

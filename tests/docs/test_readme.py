@@ -61,7 +61,7 @@ async def test_every_command_of_the_readme_does_what_it_says(tmp_path: Path) -> 
 
     everything = "\n".join(said.values())
     assert "room-214-climate is device a81758fffe0d0099" in everything
-    assert re.search(r"Uplinks out of quarantine: [1-9]", everything)
+    assert re.search(r"Uplinks looked at again: [1-9]", everything)
     assert "Älvskolan" in everything
     assert all("IndoorEnvironmentObserved:room-214" in line and '"co2":' in line for line in heard), heard
     history = next(text for block, text in said.items() if "/api/v1/history" in block)

@@ -240,6 +240,29 @@ async def test_while_a_virtual_sensor_is_shelved_nothing_opens_and_what_still_ho
     assert alarm["virtualSensor"] == "room-0", "what recovered meanwhile never alarms"
 
 
+async def test_a_building_is_shelved_with_all_that_is_in_it(broker: BrokerProcess) -> None:
+    building = "urn:ngsi-ld:Building:school"
+    for number in range(3):
+        await put_room(broker, number, thresholds=[FROST])
+        await bind(broker, number)
+        await send(broker, 20.0, number)
+    for number, place in ((0, building), (1, room(0))):
+        tie = {"refPointOfInterest": {"type": "Relationship", "object": place}}
+        await broker.ask("POST", f"/ngsi-ld/v1/entities/{room(number)}/attrs", tie)
+    _, shelved = await broker.ask(
+        "POST", "/api/v1/alarms/shelve", {"entity": building, "until": iso(now() + 3600 * SECOND), "by": "Karin"}
+    )
+    assert shelved == {"virtualSensors": ["room-0", "room-1"]}
+    for number in range(3):
+        await send(broker, 3.0, number)
+    assert [alarm["virtualSensor"] for alarm in await alarms(broker)] == ["room-2"]
+    with pytest.raises(Refused) as refused:
+        await broker.ask(
+            "POST", "/api/v1/alarms/shelve", {"entity": "urn:x:y", "until": iso(now() + 3600 * SECOND), "by": "Karin"}
+        )
+    assert refused.value.status == 404
+
+
 async def test_a_low_battery_and_a_weak_radio_alarm(broker: BrokerProcess) -> None:
     await put_room(broker)
     await bind(broker)

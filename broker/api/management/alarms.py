@@ -19,6 +19,7 @@ from broker.devices.alarms.watched import watched_by, watched_needs
 from broker.devices.model import AlarmKind, Severity
 from broker.devices.registry import as_sensor
 from broker.errors import BadRequestData, ResourceNotFound
+from broker.places.containment import contained, vocabulary
 from broker.stores.base import Needs, Record, Snapshot, TenantStore
 from broker.stores.command import View
 
@@ -38,6 +39,7 @@ AT_ONCE = 200
 def routes(services: Services) -> list[Route]:
     """Alarms: list, show, acknowledge, close. Virtual sensors: health, shelve, unshelve."""
     store, writer = services.tenants.default.store, services.tenants.default.writer
+    words = vocabulary(services.settings.places, services.contexts.core)
 
     async def listed(request: web.Request) -> web.Response:
         """List alarms. In the order in which they opened; by default the closed ones too."""
@@ -71,14 +73,19 @@ def routes(services: Services) -> list[Route]:
         return answer(shown_alarm(alarm))
 
     async def shelve_entity(request: web.Request) -> web.Response:
-        """Shelve all that observes an entity. No alarm of these virtual sensors opens until then."""
+        """Shelve all that observes an entity, or what is within it. A room, a building: no alarm opens there until then."""
         given = members(await body(request, services), ("entity", *SHELF))
         entity = text(given, "entity", required=True)
-        names = [record.id for record in await store.records("virtual_sensor", key=f"entity:{entity}")]
+        assert entity is not None
+        limits, now = services.settings.places, services.clock.now()
+        within = await contained(store, entity, words, levels=limits.levels, most=limits.contained, now=now)
+        if not within.complete:
+            raise BadRequestData(f"'entity': '{entity}' contains too much for one request; shelve its parts.")
+        names = await _observing(store, [entity, *within.nodes])
         if not names:
-            raise ResourceNotFound(f"No virtual sensor observes the entity '{entity}'.")
+            raise ResourceNotFound(f"No virtual sensor observes the entity '{entity}' or anything within it.")
         for start in range(0, len(names), AT_ONCE):
-            await writer.execute(_shelving(names[start : start + AT_ONCE], given))
+            await writer.execute(_shelving(names[start : start + AT_ONCE], given), weight=AT_ONCE)
         return answer({"virtualSensors": names})
 
     async def shelve(request: web.Request) -> web.Response:
@@ -130,6 +137,16 @@ def _shelving(sensors: list[str], given: dict[str, Any]) -> ShelveSensors:
         raise BadRequestData("'until' is required: when the planned work is over, such as 2026-01-31T16:00:00Z.")
     assert by is not None
     return ShelveSensors(frozenset(sensors), until, by, text(given, "reason") or "")
+
+
+async def _observing(store: TenantStore, entities: list[str]) -> list[str]:
+    """The virtual sensors that write any of the entities."""
+    names: set[str] = set()
+    for start in range(0, len(entities), AT_ONCE):
+        some = entities[start : start + AT_ONCE]
+        found = (await store.load(Needs(found={("virtual_sensor", f"entity:{entity}") for entity in some}))).found
+        names |= {record.id for records in found.values() for record in records}
+    return sorted(names)
 
 
 async def _found(store: TenantStore, given: Mapping[str, str], limit: int) -> list[Record]:

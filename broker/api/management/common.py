@@ -14,6 +14,7 @@ from broker.clock import Micros, iso, parse_network_time
 from broker.errors import BadRequestData
 from broker.jsonio import dumps
 
+MERGE_PATCH = "application/merge-patch+json"
 PAGE = 100
 PAGE_MOST = 1000
 
@@ -23,9 +24,9 @@ def answer(value: Any, status: int = 200) -> web.Response:
     return web.Response(status=status, body=dumps(msgspec.to_builtins(value)), content_type="application/json")
 
 
-async def body(request: web.Request, services: Services) -> dict[str, Any]:
-    """The request's JSON object."""
-    document = await read_json(request, services.settings.limits)
+async def body(request: web.Request, services: Services, *, patch: bool = False) -> dict[str, Any]:
+    """The request's JSON object. `patch`: a merge patch, which may say so in its content type."""
+    document = await read_json(request, services.settings.limits, *((MERGE_PATCH,) if patch else ()))
     if not isinstance(document, dict):
         raise BadRequestData("The body must be a JSON object.")
     return document

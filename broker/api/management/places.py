@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
 
 from broker.api.ids import place_id
-from broker.api.management.common import PAGE_MOST, answer, page_limit, shown_times
+from broker.api.management.common import PAGE_MOST, answer, page_limit
+from broker.api.management.health import shown_alarm
 from broker.api.parameters import parameters
 from broker.api.route import Route
 from broker.api.services import Services
 from broker.api.tenant import tenant_of
 from broker.devices.registry import as_sensor
 from broker.errors import BadRequestData, ResourceNotFound
+from broker.jsonio import dumps
 from broker.ngsild.expired import living
 from broker.ngsild.model import Entity
 from broker.places.behind import Behind, behind
@@ -34,7 +37,6 @@ SENSORS_AT_ONCE = 1_000
 SENSORS_AT_MOST = 10_000
 """Virtual sensors that one request looks at, count."""
 ALARMS_SHOWN = 1_000
-ALARM_TIMES = ("since", "openedAt", "acknowledgedAt", "closedAt")
 
 
 def routes(services: Services) -> list[Route]:
@@ -58,10 +60,11 @@ def routes(services: Services) -> list[Route]:
         depth = _depth(parameters(request, TREE), settings.places.levels)
         said = Said(names, words, services.clock.now())
         place, found, around = await looked_at(store, place_id(request), said)
-        sums = summed(found, Behind(), words, said.now)
         shown = said.reference(place) if place is not None else {"id": found.root, "type": None, "name": None}
-        return answer(
-            {
+
+        def made() -> dict[str, Any]:
+            sums = summed(found, Behind(), words, said.now)
+            return {
                 **shown,
                 "ancestors": around,
                 "places": sums[found.root].places,
@@ -69,7 +72,8 @@ def routes(services: Services) -> list[Route]:
                 "contains": [_plain(one) for one in tree(found, said, depth, sums)],
                 "complete": found.complete,
             }
-        )
+
+        return await _made(made)
 
     async def overview(request: web.Request) -> web.Response:
         """Show all that is known of a place. Its own values, the places around and within it, each entity tied to them with its current values, what stands behind each, open alarms, and the data of other systems.
@@ -83,22 +87,24 @@ def routes(services: Services) -> list[Route]:
         said = Said(names, words, services.clock.now())
         place, found, around = await looked_at(store, place_id(request), said)
         things = await behind(store, [found.root, *found.nodes], said.now)
-        sums = summed(found, things, words, said.now)
-        ids = sorted(each for each in found.nodes if each > given.get("after", ""))
-        alarms = [alarm for each in things.alarms.values() for alarm in each]
-        alarms.sort(key=lambda alarm: alarm.id, reverse=True)
-        return answer(
-            {
+
+        def made() -> dict[str, Any]:
+            sums = summed(found, things, words, said.now)
+            ids = sorted(each for each in found.nodes if each > given.get("after", ""))
+            alarms = [alarm for each in things.alarms.values() for alarm in each]
+            alarms.sort(key=lambda alarm: alarm.id, reverse=True)
+            return {
                 "place": details(place, found, things, said) if place is not None else None,
                 "ancestors": around,
                 "summary": {**sums[found.root].shown(), "types": by_type(found, said)},
-                "alarms": [shown_times(alarm.body, ALARM_TIMES) for alarm in alarms[:ALARMS_SHOWN]],
+                "alarms": [shown_alarm(alarm) for alarm in alarms[:ALARMS_SHOWN]],
                 "contains": tree(found, said, depth, sums),
                 "entities": [details(found.nodes[each].entity, found, things, said) for each in ids[:most]],
                 "next": ids[most - 1] if len(ids) > most else None,
                 "complete": found.complete,
             }
-        )
+
+        return await _made(made)
 
     async def looked_at(
         store: TenantStore, wanted: str, said: Said
@@ -158,6 +164,12 @@ def routes(services: Services) -> list[Route]:
             answers={200: "PlaceOverview"},
         ),
     ]
+
+
+async def _made(make: Callable[[], dict[str, Any]]) -> web.Response:
+    """The answer, made in a thread: of a large place that takes long enough to keep others waiting."""
+    body = await asyncio.to_thread(lambda: dumps(make()))
+    return web.Response(body=body, content_type="application/json")
 
 
 def _depth(given: Mapping[str, str], most: int) -> int:

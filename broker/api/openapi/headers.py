@@ -24,11 +24,11 @@ REQUEST: Final[dict[str, dict[str, Any]]] = {
         "schema": {"type": "string"},
     },
     "If-Match": {
-        "description": "Change the entity only if its ETag is one of these; '*' is any (RFC 9110, 13.1.1).",
+        "description": "Change it only if its ETag is one of these; '*' is any (RFC 9110, 13.1.1).",
         "schema": {"type": "string"},
     },
     "If-None-Match": {
-        "description": "Not if the entity's ETag is one of these (RFC 9110, 13.1.2).",
+        "description": "Not if its ETag is one of these (RFC 9110, 13.1.2).",
         "schema": {"type": "string"},
     },
 }
@@ -37,7 +37,7 @@ REQUEST: Final[dict[str, dict[str, Any]]] = {
 ANSWER: Final[dict[str, dict[str, Any]]] = {
     "Location": {"description": "Path of what was created.", "schema": {"type": "string"}},
     "Link": {
-        "description": "The @context that names are in (6.3.6); the 'next' and the 'prev' page (6.3.10).",
+        "description": "The @context that names are in (6.3.6); the 'next' and the 'prev' page (6.3.10; RFC 8288).",
         "schema": {"type": "string"},
     },
     "NGSILD-Results-Count": {
@@ -51,6 +51,9 @@ ANSWER: Final[dict[str, dict[str, Any]]] = {
         ),
         "schema": {"type": "string"},
     },
-    "ETag": {"description": "The entity as it is now, for If-Match.", "schema": {"type": "string"}},
+    "ETag": {
+        "description": "The version and the representation, for If-Match and If-None-Match.",
+        "schema": {"type": "string"},
+    },
     "Retry-After": {"description": "Seconds after which to try again.", "schema": {"type": "integer"}},
 }

@@ -20,7 +20,12 @@ _CLAUSES: Final = re.compile(r"\s*\(((?:\d+(?:\.\d+)+[, ]*)+)\)\s*$")
 _END: Final = re.compile(r"(?<=[.?]) ")
 _NGSI_LD: Final = "/ngsi-ld/"
 _MERGE_PATCH: Final = "application/merge-patch+json"
-_AS_GEO_JSON: Final = {"EntityShown": "Feature", "EntityShown[]": "FeatureCollection"}
+_AS: Final = {
+    (GEO_JSON, "EntityShown"): "Feature",
+    (GEO_JSON, "EntityShown[]"): "FeatureCollection",
+    ("text/csv", "Exported"): "Table",
+}
+"""What a schema is in another media type than JSON."""
 
 _MEANING: Final[dict[int, str]] = {
     200: "Done.",
@@ -137,9 +142,8 @@ def _taken(route: Route) -> tuple[str, ...]:
     """Media types of a body (6.3.4)."""
     if route.takes:
         return route.takes
-    if not route.path.startswith(_NGSI_LD):
-        return (JSON,)
-    return (JSON, LD_JSON, _MERGE_PATCH) if route.method == "PATCH" else (JSON, LD_JSON)
+    patch = (_MERGE_PATCH,) if route.method == "PATCH" else ()
+    return (JSON, LD_JSON, *patch) if route.path.startswith(_NGSI_LD) else (JSON, *patch)
 
 
 def _body(route: Route, kind: str) -> str:
@@ -165,8 +169,7 @@ def _responses(route: Route) -> dict[str, Any]:
             answer["content"] = {JSON: {"schema": reference("ProblemDetails")}}
         elif schema:
             answer["content"] = {
-                kind: _content(_AS_GEO_JSON.get(schema, schema) if kind == GEO_JSON else schema)
-                for kind in (route.media if status < 207 else (JSON,))
+                kind: _content(_AS.get((kind, schema), schema)) for kind in (route.media if status < 207 else (JSON,))
             }
         headers = _answer_headers(route, status, schema)
         if headers:
@@ -205,11 +208,14 @@ def _answer_headers(route: Route, status: int, schema: str) -> list[str]:
         names.append("Location")
     if status == 200 and route.path.startswith(_NGSI_LD) and route.context and schema:
         names.append("Link")
+    if status == 200 and route.paged:
+        names.append("Link")
     if status == 200 and "count" in route.parameters:
         names.append("NGSILD-Results-Count")
     if status == 206:
         names.append("Content-Range")
-    if status in (200, 304) and 304 in route.answers:
+    tagged = 304 in route.answers or (not route.path.startswith(_NGSI_LD) and "If-Match" in route.headers)
+    if status in (200, 201, 304) and tagged:
         names.append("ETag")
     if status == 503:
         names.append("Retry-After")

@@ -151,8 +151,11 @@ NGSI_LD: Final[dict[str, Known]] = {
 
 MANAGEMENT: Final[dict[str, Known]] = {
     "after": Known("Id of the last one on the page before.", {"type": "string", "default": ""}),
-    "at": Known("At this time; without it now.", MOMENT),
+    "at": Known("At this time; of lineage, without it now.", MOMENT),
     "attribute": Known("Only this attribute.", TEXT, "", "co2"),
+    "batteryBelow": Known("Only devices whose battery has less left, percent.", {"type": "number"}, "", 20),
+    "bound": Known("Only devices that are a virtual sensor now, or only those that are none.", {"type": "boolean"}),
+    "by": Known("Who wants it, for the record of swaps.", TEXT, "", "Åsa"),
     "datasetId": Known("Of the instance with this datasetId; without it the default one.", URI),
     "crs": Known(
         "What coordinates are: EPSG:4326 is longitude and latitude, EPSG:3006 SWEREF 99 TM. Without it as the file says.",
@@ -164,15 +167,21 @@ MANAGEMENT: Final[dict[str, Known]] = {
     "device": Known("Only of this device.", TEXT),
     "dryRun": Known("Write nothing; say what would be created and changed, and all that is wrong.", FLAG),
     "entity": Known("Only of this entity.", URI),
+    "entityType": Known("Only with this entity type: a name, or an IRI.", TEXT, "", "WasteContainer"),
     "event": Known(
         "Kind of the message, as ChirpStack's HTTP integration says it.", {"type": "string", "default": "up"}, "", "up"
     ),
+    "excel": Known("As Swedish Excel has CSV: ';' between cells, a decimal comma, a byte order mark.", FLAG),
+    "format": Known("Representation; decides over the header Accept.", {"type": "string", "enum": ["json", "csv"]}),
     "kind": Known(
         "Only alarms of this kind.",
         {"type": "string", "enum": ["silence", "battery", "radio", "frameLoss", "implausible", "threshold"]},
     ),
     "limit": Known("Most on one page.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
+    "managedBy": Known("Only what has this owner mark (`knutpunkt apply --owner`).", TEXT, "", "city-in-git"),
+    "model": Known("Only of this device model.", TEXT, "", "elsys-ers-co2"),
     "near": Known("Around a position: longitude, latitude, metres.", TEXT, "", "18.0712,64.6214,300"),
+    "network": Known("Only of this kind of network.", {"type": "string", "enum": ["lorawan", "nb-iot"]}),
     "newestFirst": Known("From the newest to the oldest.", FLAG),
     "open": Known("Only those that anything more is to become of, or only those that have ended.", {"type": "boolean"}),
     "relationship": Known(
@@ -187,10 +196,22 @@ MANAGEMENT: Final[dict[str, Known]] = {
         "",
         "OBJEKT_ID:id,NAMN:name",
     ),
-    "search": Known("Only those in whose name or street address this text is, in any case.", TEXT, "", "skol"),
+    "search": Known(
+        "Only those with this text in their id, name, note or vendor, of a place in its name or street address; upper "
+        "and lower case are alike.",
+        TEXT,
+        "",
+        "skol",
+    ),
     "severity": Known(
         "Only alarms of this severity.",
         {"type": "string", "enum": ["informational", "low", "medium", "high", "critical"]},
+    ),
+    "silentFor": Known(
+        "Only devices that have not been heard for so long, or never: seconds, or an ISO 8601 duration.",
+        TEXT,
+        "",
+        "PT2H",
     ),
     "since": Known("From this time on.", MOMENT),
     "state": Known(
@@ -201,15 +222,18 @@ MANAGEMENT: Final[dict[str, Known]] = {
         "Only uplinks that this became of.",
         {"type": "string", "enum": ["applied", "quarantined", "rejected", "discarded"]},
     ),
+    "swap": Known("Rows may put another device where one is; otherwise that is a problem.", FLAG),
     "type": Known(
         "Only of these types, as in NGSI-LD's 'type'; '*' is any. Without it those of the setting places.types.",
         TEXT,
         "",
         "Building",
     ),
+    "unbound": Known("Only virtual sensors that no device is now, or only the others.", {"type": "boolean"}),
     "until": Known("Before this time.", MOMENT),
-    "within": Known("Within a rectangle: west, south, east, north.", TEXT, "", "18.05,64.61,18.09,64.63"),
     "virtualSensor": Known("Only of this virtual sensor.", TEXT, "", "room-214-climate"),
+    "why": Known("What for, for the record of swaps.", {"type": "string", "default": "import"}, "", "new school"),
+    "within": Known("Within a rectangle: west, south, east, north.", TEXT, "", "18.05,64.61,18.09,64.63"),
 }
 
 _COMMAND_STATUS: Final = Known(
@@ -271,6 +295,7 @@ ONE_ENTITY: Final = Known("The entity is meant only if it is of these types.", T
 PATH: Final[dict[str, Known]] = {
     "alarm": Known("Id of an alarm.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000003"),
     "attribute": Known("Name of an attribute: a term of the @context, or an IRI.", TEXT, "4.6.2", "temperature"),
+    "binding": Known("Id of a binding.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000003"),
     "command": Known("Id of a command.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000003"),
     "context": Known(
         "Id or URL (percent-encoded) of an @context.", TEXT, "6.30.2", "019ab1c2-7d3e-7000-8000-000000000001"
@@ -283,6 +308,12 @@ PATH: Final[dict[str, Known]] = {
     "sensor": Known("Id of a virtual sensor.", TEXT, "", "room-214-climate"),
     "subscription": Known("Id of a subscription.", URI, "6.11.2", "urn:ngsi-ld:Subscription:tour"),
     "swap": Known("Id of a swap.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000001"),
+    "table": Known(
+        "What of the registry; all of it is JSON only.",
+        {"type": "string", "enum": ["models", "virtual-sensors", "devices", "bindings", "registry"]},
+        "",
+        "devices",
+    ),
     "tenant": Known("Name of a tenant.", TEXT, "", "soralva"),
     "type": Known("Name of an entity type: a term of the @context, or an IRI.", TEXT, "6.26.2", "Room"),
     "uplink": Known("Id of an uplink.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000002"),

@@ -50,8 +50,13 @@ def _registry() -> dict[str, Schema]:
         "undoneAt": {"anyOf": [times, {"type": "null"}]},
     }
     for name in ("Device", "DeviceModel", "VirtualSensor"):
-        made[f"New{name}"] = {**made[name], "title": f"New{name}", "required": _but_id(made[name]["required"])}
-    made["NewVirtualSensor"]["properties"] = {**made["VirtualSensor"]["properties"], "@context": reference("Context")}
+        whole = made[name]
+        made[f"New{name}"] = {**whole, "title": f"New{name}", "required": _but_id(whole["required"])}
+        made[f"{name}Patch"] = {**whole, "title": f"{name}Patch", "required": [], "properties": _nullable(whole)}
+    with_context = {"@context": reference("Context")}
+    made["CreatedVirtualSensor"] = {**made["VirtualSensor"], "title": "CreatedVirtualSensor"}
+    for name in ("NewVirtualSensor", "CreatedVirtualSensor", "VirtualSensorPatch"):
+        made[name]["properties"] = {**made[name]["properties"], **with_context}
     bindings = reference("Binding[]")
     for name, more in (
         ("Device", {"state": {"anyOf": [reference("DeviceState"), {"type": "null"}]}, "bindings": bindings}),
@@ -60,6 +65,15 @@ def _registry() -> dict[str, Schema]:
         shown = made[name]
         made[f"{name}Shown"] = {**shown, "title": f"{name}Shown", "properties": {**shown["properties"], **more}}
     return made
+
+
+def _nullable(schema: Schema) -> Schema:
+    """The members of a merge patch: null takes one away, but for those that must be there."""
+    required = schema["required"]
+    return {
+        name: member if name in required else {"anyOf": [member, {"type": "null"}]}
+        for name, member in schema["properties"].items()
+    }
 
 
 def _but_id(required: list[str]) -> list[str]:

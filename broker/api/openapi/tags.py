@@ -17,7 +17,12 @@ _GROUPS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     (
         "Virtual sensors",
         "Identities that last, and which device is which.",
-        ("/api/v1/virtual-sensors", "/api/v1/swaps", "/api/v1/devices/{device}/claim"),
+        ("/api/v1/virtual-sensors", "/api/v1/bindings", "/api/v1/swaps", "/api/v1/devices/{device}/claim"),
+    ),
+    (
+        "Import and export",
+        "The registry as tables and lists, out of it and into it.",
+        ("/api/v1/export", "/api/v1/import"),
     ),
     (
         "Commands",

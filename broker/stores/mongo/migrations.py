@@ -19,7 +19,8 @@ from broker.jsonio import loads
 from broker.query.mongo_fields import index_fields
 from broker.stores.base import StoreTooNew
 from broker.stores.mongo import leases
-from broker.stores.mongo.documents import Document
+from broker.stores.mongo.documents import Document, record_from
+from broker.stores.registry_keys import KINDS, keys_of_4
 
 LEASE: Final = "migration"
 LEASE_SECONDS: Final = 60.0
@@ -165,7 +166,27 @@ async def _remember_told(database: AsyncDatabase[Document]) -> None:
     await database["told"].create_indexes(INDEXES_3)
 
 
-MIGRATIONS: Final[Mapping[int, Migration]] = {1: _create_collections, 2: _add_moments, 3: _remember_told}
+async def _add_registry_keys(database: AsyncDatabase[Document]) -> None:
+    """Devices are found by their model, virtual sensors by their entity type; filled for those that are there."""
+    records = database["records"]
+    changes: list[UpdateOne] = []
+    async for row in records.find({"kind": {"$in": list(KINDS)}}):
+        record = record_from(row)
+        keys = keys_of_4(record.kind, record.body, record.keys)
+        changes.append(UpdateOne({"_id": row["_id"], "version": row["version"]}, {"$set": {"keys": keys}}))
+        if len(changes) == FILLED_AT_ONCE:
+            await records.bulk_write(changes, ordered=False)
+            changes = []
+    if changes:
+        await records.bulk_write(changes, ordered=False)
+
+
+MIGRATIONS: Final[Mapping[int, Migration]] = {
+    1: _create_collections,
+    2: _add_moments,
+    3: _remember_told,
+    4: _add_registry_keys,
+}
 """By the version that each leads to."""
 
 SCHEMA_VERSION: Final = max(MIGRATIONS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pyld.context_resolver import ContextResolver as PyldResolver
 from pyld.jsonld import JsonLdError, JsonLdProcessor
@@ -96,6 +96,7 @@ def test_names_expand_as_json_ld_says(parts: list[dict[str, Any]], name: str) ->
     assert found == expected
 
 
+@example([{}], "https://a.example/temp", [{"temp": "https://a.example/", "temp:temp": None}])
 @given(contexts, asked, contexts)
 def test_what_is_compacted_expands_to_the_same(
     parts: list[dict[str, Any]], name: str, others: list[dict[str, Any]]

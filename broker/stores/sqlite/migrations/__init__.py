@@ -10,12 +10,18 @@ from collections.abc import Callable
 from typing import Final
 
 from broker.stores.base import StoreTooNew
-from broker.stores.sqlite.migrations import m0001_first, m0002_moments_and_census, m0003_superseded_and_lineage
+from broker.stores.sqlite.migrations import (
+    m0001_first,
+    m0002_moments_and_census,
+    m0003_superseded_and_lineage,
+    m0004_registry_keys,
+)
 
 MIGRATIONS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (
     m0001_first.migrate,
     m0002_moments_and_census.migrate,
     m0003_superseded_and_lineage.migrate,
+    m0004_registry_keys.migrate,
 )
 
 
