@@ -41,6 +41,7 @@ from broker.pipeline.guard import GuardedTenants, guarded
 from broker.pipeline.intake import Uplink
 from broker.pipeline.personal import SHARED_TRUST_SECONDS, PersonalData
 from broker.pipeline.quarantine import Quarantine
+from broker.pipeline.retention import Retention
 from broker.pipeline.silence import Silence
 from broker.pipeline.tenants import Tenant, Tenants
 from broker.pipeline.uplinks import Uplinks
@@ -73,6 +74,7 @@ class Parts:
     claims: Claims
     quarantine: Quarantine
     silence: Silence
+    retention: Retention
     downlinks: Downlinks
 
 
@@ -109,6 +111,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
         inner.create_task(_watched(stop, "quarantine", parts.quarantine.run(stop)))
         inner.create_task(_watched(stop, "contexts", parts.upkeep.run()))
         inner.create_task(_watched(stop, "silence", parts.silence.run(stop)))
+        inner.create_task(_watched(stop, "retention", parts.retention.run(stop)))
         inner.create_task(_watched(stop, "downlinks", parts.downlinks.run()))
         try:
             async with _http(parts) as (host, port), asyncio.TaskGroup() as intakes:
@@ -177,6 +180,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             claims=claims,
             quarantine=quarantine,
             silence=silence,
+            retention=Retention(here.store, here.writer, here.personal, clock),
             downlinks=downlinks,
         )
     finally:

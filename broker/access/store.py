@@ -263,9 +263,11 @@ class GuardedStore:
         """See TenantStore."""
         return await self._store.forget_told(before)
 
-    async def forget_history(self, entity_id: str, attribute: Iri | None, before: Micros, limit: int) -> int:
+    async def forget_history(
+        self, entity_id: str, attribute: Iri | None, since: Micros, before: Micros, limit: int
+    ) -> int:
         """See TenantStore."""
-        return await self._store.forget_history(entity_id, attribute, before, limit)
+        return await self._store.forget_history(entity_id, attribute, since, before, limit)
 
     async def forget_uplinks(self, device_id: str, since: Micros, before: Micros, limit: int) -> int:
         """See TenantStore."""

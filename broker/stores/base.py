@@ -491,9 +491,11 @@ class TenantStore(Protocol):
         """Forget who was told before a time: how many notifications."""
         ...
 
-    async def forget_history(self, entity_id: str, attribute: Iri | None, before: Micros, limit: int) -> int:
-        """Delete for good at most `limit` history rows of an entity, of one attribute or of all, observed before a time;
-        superseded ones, too: how many.
+    async def forget_history(
+        self, entity_id: str, attribute: Iri | None, since: Micros, before: Micros, limit: int
+    ) -> int:
+        """Delete for good at most `limit` history rows of an entity, of one attribute or of all, with since <= observed_at
+        < before; superseded ones, too: how many.
         """
         ...
 

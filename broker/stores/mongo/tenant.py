@@ -378,9 +378,11 @@ class MongoTenant:
 
     # --- what is deleted for good ---
 
-    async def forget_history(self, entity_id: str, attribute: Iri | None, before: Micros, limit: int) -> int:
+    async def forget_history(
+        self, entity_id: str, attribute: Iri | None, since: Micros, before: Micros, limit: int
+    ) -> int:
         """See TenantStore."""
-        where: Document = {"entity": entity_id, "observed": {"$lt": before}}
+        where: Document = {"entity": entity_id, "observed": {"$gte": since, "$lt": before}}
         if attribute is not None:
             where["attribute"] = attribute
         return await self._forget("history", where, limit)

@@ -12,10 +12,17 @@ from broker.ngsild.model import Iri
 from broker.stores.sqlite.names import number_of
 
 
-def history(connection: sqlite3.Connection, entity_id: str, attribute: Iri | None, before: Micros, limit: int) -> int:
-    """Rows of an entity observed before a time, found by the index that reads them."""
+def history(
+    connection: sqlite3.Connection,
+    entity_id: str,
+    attribute: Iri | None,
+    since: Micros,
+    before: Micros,
+    limit: int,
+) -> int:
+    """Rows of an entity observed in a period, found by the index that reads them."""
     entity = number_of(connection, entity_id)
-    where, params = "entity = ? AND observed_at < ?", list[Any]((entity, before))
+    where, params = "entity = ? AND observed_at >= ? AND observed_at < ?", list[Any]((entity, since, before))
     if attribute is not None:
         where += " AND name = ?"
         params.append(number_of(connection, attribute))

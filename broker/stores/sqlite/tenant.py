@@ -255,11 +255,13 @@ class SqliteTenant:
         """Forget who was told before a time."""
         return await self._in(self._writing, lambda: self._writer.forget_told(before))
 
-    async def forget_history(self, entity_id: str, attribute: Iri | None, before: Micros, limit: int) -> int:
+    async def forget_history(
+        self, entity_id: str, attribute: Iri | None, since: Micros, before: Micros, limit: int
+    ) -> int:
         """Delete history rows for good."""
         return await self._in(
             self._writing,
-            lambda: self._writer.forget(lambda on: forgetting.history(on, entity_id, attribute, before, limit)),
+            lambda: self._writer.forget(lambda on: forgetting.history(on, entity_id, attribute, since, before, limit)),
         )
 
     async def forget_uplinks(self, device_id: str, since: Micros, before: Micros, limit: int) -> int:
