@@ -82,6 +82,11 @@ class PersonalData:
         self.known = _personal(kept, devices, (urn for urn in alerts if not urn.startswith(PERSONAL_ALERTS)))
         self._epochs = wanted
 
+    def committed(self, writes: Iterable[RecordWrite]) -> None:
+        """What was written stands: ask the store again, where the registry changed."""
+        if any(write.kind in ("virtual_sensor", "binding") for write in writes):
+            self._asked = None
+
     def follow(self, writes: Iterable[RecordWrite]) -> None:
         """Take over what is about to be committed: what else the commit brings is then personal already."""
         for write in writes:

@@ -309,6 +309,8 @@ class Writer:
     def _settle(self, applied: _Applied) -> None:
         """The commit stands: bring the index along, tell delivery, then whoever waits."""
         self._follow(applied.changes)
+        if self._personal is not None:
+            self._personal.committed(applied.changes.records)
         if applied.changes.outbox:
             self._on_commit(applied.changes.outbox)
         for waiting, result in applied.results:
