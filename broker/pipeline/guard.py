@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 from broker.access.personal import Personal, check_needs, denied, is_granted
 from broker.access.store import GuardedStore
 from broker.clock import Stamp
+from broker.devices.revisions import PERSONAL
 from broker.entities.batch import Batch, Element
 from broker.pipeline.personal import PersonalData
 from broker.pipeline.tenants import Tenant, Tenants
@@ -71,6 +72,8 @@ class _Guarded:
         effects = self._command.apply(view, stamp)
         if any(personal.entity(change.entity_id) for change in effects.changes):
             raise denied()
+        if any(PERSONAL in write.keys for write in effects.records if write.kind == "revision"):
+            raise denied()  # who marks a virtual sensor would not find it afterwards
         return effects
 
 

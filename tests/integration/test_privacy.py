@@ -517,6 +517,15 @@ async def test_a_sensor_that_becomes_personal_hides_what_it_said_before(
     assert "'personal'" in detail
 
 
+async def test_who_is_not_granted_it_cannot_mark_a_sensor(city: Api) -> None:
+    for name in ("room-1", "new"):
+        path = f"/api/v1/virtual-sensors/{name}"
+        await city.problem(403, "AccessDenied", "PUT", path, HOME_SENSOR, Authorization=PLAIN)
+    await city.ask("GET", "/api/v1/virtual-sensors/new", status=404, Authorization=GRANTED)
+    shown = await city.ask("GET", "/api/v1/virtual-sensors/room-1", status=200, Authorization=PLAIN)
+    assert shown.json()["personal"] is None
+
+
 async def test_personal_is_checked(city: Api) -> None:
     for wrong in ({}, {"retentionDays": 0, "purpose": "x"}, {"retentionDays": 1, "purpose": " "}, {**PERSONAL, "x": 1}):
         detail = await city.problem(
