@@ -48,6 +48,7 @@ class PersonalData:
         self._moment = moment
         self._asked: float | None = None
         self._epochs: tuple[int, int] | None = None
+        self._commits = 0
         self.known: Personal = NOTHING
         self.kept: dict[str, Kept] = {}
         """By virtual sensor."""
@@ -56,8 +57,9 @@ class PersonalData:
         """What is personal. Raises StoreUnavailable."""
         moment = self._moment()
         if self._asked is None or moment - self._asked >= self._trust:
+            commits = self._commits
             await self.in_step(await self._store.epochs())
-            self._asked = moment
+            self._asked = moment if commits == self._commits else None
         return self.known
 
     async def in_step(self, epochs: dict[RecordKind, int]) -> None:
@@ -86,6 +88,7 @@ class PersonalData:
         """What was written stands: ask the store again, where the registry changed."""
         if any(write.kind in ("virtual_sensor", "binding") for write in writes):
             self._asked = None
+            self._commits += 1
 
     def follow(self, writes: Iterable[RecordWrite]) -> None:
         """Take over what is about to be committed: what else the commit brings is then personal already."""

@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 
 from broker.clock import iso
-from broker.query.ast import AnyType, Comparison, EntityQuery, Exists, GeoQuery, HasType, OrderTerm, Q, Range, ScopeIs
+from broker.query.ast import (
+    AnyType,
+    Comparison,
+    EntityQuery,
+    Excluded,
+    Exists,
+    GeoQuery,
+    HasType,
+    OrderTerm,
+    Q,
+    Range,
+    ScopeIs,
+)
 from broker.query.ast import Path as QPath
 from broker.stores.base import TenantStore
 from broker.stores.sqlite.discovery import EXPIRING
@@ -18,6 +30,7 @@ from broker.stores.sqlite.plan import Search
 from tests.support.stores import MOMENT, entities_of, entity, iri, make_store, prop
 
 ROOM = HasType(iri("Room"))
+SOME = Excluded(frozenset(f"urn:e:{n}" for n in range(100)), "urn:e:49")
 CENTRE = {"type": "Point", "coordinates": [20.0, 63.0]}
 
 
@@ -96,6 +109,12 @@ def explained(path: Path, query: EntityQuery) -> list[str]:
             "moment USING PRIMARY KEY (kind=? AND at>?)",
         ),
         (EntityQuery(types=ROOM, now=MOMENT + 1), "moment USING PRIMARY KEY (kind=? AND at<?)"),
+        (EntityQuery(types=ROOM, excluded=SOME), "entity_type USING PRIMARY KEY (type=?)"),
+        (EntityQuery(types=ROOM, excluded=SOME), "entity USING COVERING INDEX sqlite_autoindex_entity_1 (id=?)"),
+        (
+            EntityQuery(types=ROOM, excluded=SOME),
+            "entity USING COVERING INDEX sqlite_autoindex_entity_1 (id>? AND id<?)",
+        ),
     ],
 )
 async def test_a_filter_is_served_by_its_index(tenant: TenantStore, path: Path, query: EntityQuery, index: str) -> None:
@@ -108,6 +127,7 @@ async def test_a_filter_is_served_by_its_index(tenant: TenantStore, path: Path, 
     "query",
     [
         EntityQuery(types=ROOM),
+        EntityQuery(types=ROOM, excluded=SOME),
         EntityQuery(types=ROOM, q=compare("temperature", ">", 0)),
         EntityQuery(q=compare("temperature", ">", 0)),
         EntityQuery(types=AnyType((ROOM, HasType(iri("Bin"))))),
