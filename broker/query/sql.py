@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from broker.jsonio import dumps
@@ -175,13 +176,18 @@ def conditions(query: EntityQuery, names: Names) -> list[Condition]:
 
 
 def _without(excluded: Excluded) -> Condition:
-    """All but some, whose numbers are gathered once by the index over ids, however many entities are tested."""
-    where, params = "id IN (SELECT value FROM json_each(?))", [dumps(sorted(excluded.ids)).decode()]
+    """All but some, whose numbers are gathered by the index over ids; for a page, the matcher tells them sooner."""
+    where, params = "id IN (SELECT value FROM json_each(?))", [_as_json(excluded.ids)]
     if excluded.prefix:
         where += " OR (id >= ? AND id < ?)"
         params += [excluded.prefix, excluded.behind_prefix]
     rows = Select("entity", where, tuple(params), ordered=False)
-    return Condition(f"e.n NOT IN ({rows.numbers()})", rows.params, left_out=rows)
+    return Condition(f"e.n NOT IN ({rows.numbers()})", rows.params, probes=False, left_out=rows)
+
+
+@lru_cache(maxsize=16)
+def _as_json(ids: frozenset[str]) -> str:
+    return dumps(sorted(ids)).decode()
 
 
 def _flat(condition: Condition | tuple[Condition, ...]) -> tuple[Condition, ...]:
