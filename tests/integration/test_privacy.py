@@ -113,7 +113,7 @@ async def ids_of(api: Api) -> dict[str, list[str]]:
     assert len(alarms) == 1, "the frost"
     uplinks = [one["id"] for one in await personal(f"/api/v1/uplinks?device={DEVICE}")]
     commands = await api.ask(
-        "POST", "/api/v1/virtual-sensors/home-1/commands", {"command": "reboot"}, Authorization=GRANTED
+        "POST", "/api/v1/virtual-sensors/home-1/commands", {"command": "reboot"}, status=201, Authorization=GRANTED
     )
     return {
         "entity": [HOME, f"urn:ngsi-ld:Device:{DEVICE}", f"urn:ngsi-ld:Alert:{alarms[0]}"],
@@ -129,7 +129,7 @@ async def ids_of(api: Api) -> dict[str, list[str]]:
         "table": ["models", "devices", "virtual-sensors", "bindings", "registry"],
         "place": [SCHOOL, HOME],
         "swap": [one["id"] for one in await personal("/api/v1/swaps?virtualSensor=home-1")],
-        "command": [commands.json()["id"]] if commands.status == 201 else ["none"],
+        "command": [commands.json()["id"]],
         "uplink": uplinks,
         "alarm": alarms,
         "tenant": ["none"],
@@ -256,6 +256,9 @@ TELLING = {
     "/api/v1/places/{place}/overview",
     "/api/v1/swaps",
     "/api/v1/swaps/{swap}",
+    "/api/v1/virtual-sensors/{sensor}/commands",
+    "/api/v1/commands",
+    "/api/v1/commands/{command}",
     "/api/v1/uplinks",
     "/api/v1/uplinks/{uplink}",
     "/api/v1/history",
@@ -413,6 +416,7 @@ REFUSED = {
     "POST /api/v1/swaps",
     "POST /api/v1/swaps/{swap}/undo",
     "POST /api/v1/virtual-sensors/{sensor}/unbind",
+    "POST /api/v1/commands/{command}/cancel",
     "POST /api/v1/alarms/{alarm}/acknowledge",
     "POST /api/v1/alarms/{alarm}/close",
 }
@@ -515,6 +519,12 @@ async def test_a_sensor_that_becomes_personal_hides_what_it_said_before(
     await city.ask("GET", f"/entities/{ROOM}", status=404, Authorization=PLAIN)
     detail = await city.problem(409, "Conflict", "PUT", path, document, Authorization=GRANTED)
     assert "'personal'" in detail
+    # Nor is another of its name anything else, once it was deleted.
+    await city.ask("POST", "/api/v1/virtual-sensors/room-1/unbind", {}, status=200, Authorization=GRANTED)
+    await city.ask("DELETE", path, status=204, Authorization=GRANTED)
+    await city.ask("GET", f"/entities/{ROOM}", status=404, Authorization=PLAIN)
+    await city.problem(409, "Conflict", "PUT", path, document, Authorization=GRANTED)
+    await city.problem(403, "AccessDenied", "PUT", path, document, Authorization=PLAIN)
 
 
 async def test_who_is_not_granted_it_cannot_mark_a_sensor(city: Api) -> None:
