@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -78,9 +79,17 @@ class _Guarded:
         effects = self._command.apply(view, stamp)
         if any(personal.entity(change.entity_id) for change in effects.changes):
             raise denied()
-        if any(PERSONAL in write.keys for write in effects.records if write.kind == "revision"):
-            raise denied()  # who marks a virtual sensor would not find it afterwards
+        for write in effects.records:
+            if write.kind == "revision" and PERSONAL in write.keys:
+                raise denied()  # who marks a virtual sensor would not find it afterwards
+            if write.kind == "virtual_sensor" and any(personal.entity(urn) for urn in _entities(write.keys)):
+                raise denied()  # what it is heard of would be written there
         return effects
+
+
+def _entities(keys: Iterable[str]) -> list[str]:
+    """The entities that a virtual sensor writes, by the keys of its record."""
+    return [key.removeprefix("entity:") for key in keys if key.startswith("entity:")]
 
 
 def _check_stays(effects: Effects[Any], personal: Personal) -> None:

@@ -278,7 +278,8 @@ def bodies(ids: dict[str, list[str]]) -> dict[str, list[Any]]:
     swap = {"virtualSensor": "home-1", "device": dev_eui(7), "model": "elsys-ers", "at": "2026-01-01T00:00:00Z"}
     stolen = {"virtualSensor": "room-1", "device": DEVICE, "at": "2020-01-01T00:00:00Z"}
     sensor = {name: value for name, value in HOME_SENSOR.items() if name != "personal"}
-    sensors = [sensor, {**HOME_SENSOR, "personal": {"retentionDays": 9999, "purpose": "x"}}]
+    beside = {**sensor, "entity": "urn:x:open", "outputs": [{**sensor["outputs"][0], "entity": HOME}]}
+    sensors = [sensor, beside, {**HOME_SENSOR, "personal": {"retentionDays": 9999, "purpose": "x"}}]
     return {
         "NewEntity": [whole],
         "EntityFragment": [fragment(20), {"type": KIND, **fragment(20)}],
@@ -297,7 +298,7 @@ def bodies(ids: dict[str, list[str]]) -> dict[str, list[Any]]:
         "Device": [{"id": DEVICE, "model": "elsys-ers"}],
         "NewDevice": [{"model": "elsys-ers", "name": "mine"}],
         "DevicePatch": [{"name": "mine"}],
-        "CreatedVirtualSensor": [{"id": "home-1", **sensor}, {"id": "thief", **sensor}],
+        "CreatedVirtualSensor": [{"id": "home-1", **sensor}, {"id": "thief", **sensor}, {"id": "thief", **beside}],
         "NewVirtualSensor": sensors,
         "VirtualSensorPatch": [{"personal": None}, {"name": "mine"}, {"entity": "urn:x:open"}],
         "Imported": [
@@ -305,6 +306,8 @@ def bodies(ids: dict[str, list[str]]) -> dict[str, list[Any]]:
             [{"id": "thief", **sensor}],
             [{"id": DEVICE, "model": "elsys-ers", "name": "mine"}],
             [{"id": DEVICE, "model": "elsys-ers", "virtualSensor": "room-1"}],
+            [{"device": DEVICE, "virtualSensor": "room-1", "validFrom": "2020-01-01T00:00:00Z"}],
+            [{"device": dev_eui(1), "virtualSensor": "home-1", "validFrom": "2020-01-01T00:00:00Z"}],
         ],
         "PlacesFile": [
             {
@@ -397,6 +400,8 @@ async def test_no_route_changes_it_or_tells_of_it_by_refusing_to(
                         assert answer.json()["type"] == "urn:knutpunkt:error:AccessDenied"
                         refused.add(name)
     assert await seen(city) == before
+    sensors = (await city.ask("GET", "/api/v1/virtual-sensors", Authorization=GRANTED)).json()
+    assert [one["id"] for one in sensors] == ["home-1", "room-1"], "none that would write beside it"
     assert refused >= REFUSED
 
 
@@ -408,6 +413,7 @@ REFUSED = {
     "POST /ngsi-ld/v1/temporal/entities",
     "PATCH /ngsi-ld/v1/subscriptions/{subscription}",
     "DELETE /ngsi-ld/v1/subscriptions/{subscription}",
+    "POST /api/v1/virtual-sensors",
     "PUT /api/v1/virtual-sensors/{sensor}",
     "PATCH /api/v1/virtual-sensors/{sensor}",
     "DELETE /api/v1/virtual-sensors/{sensor}",
