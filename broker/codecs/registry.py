@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from broker.clock import Micros
+from broker.codecs import decentlab
 from broker.codecs.axioma import AxiomaW1
 from broker.codecs.base import Codec, CodecError, Measurement
 from broker.codecs.cayenne import CayenneLpp
@@ -24,6 +25,7 @@ _CODECS: dict[str, Codec] = {
     "axioma-w1": AxiomaW1(),
     "cayenne-lpp": CayenneLpp(),
     **product_codecs(),
+    **decentlab.product_codecs(),
 }
 
 
