@@ -27,6 +27,8 @@ _STORED_COUNTER = 6
 
 
 def number(quantity: str, unit: str = "", *, divide: int = 1, signed: bool = False, probe: bool = False) -> Take:
+    """A little-endian number; a `probe` sends 0xFFFF or 0xFFFD instead when it cannot measure."""
+
     def take(found: Findings, data: bytes, at: Micros) -> None:
         if probe:
             fault = int.from_bytes(data, "little") in (_NO_READING, _OUT_OF_RANGE)
@@ -40,6 +42,8 @@ def number(quantity: str, unit: str = "", *, divide: int = 1, signed: bool = Fal
 
 
 def boolean(quantity: str) -> Take:
+    """A byte that is 0 or not."""
+
     def take(found: Findings, data: bytes, at: Micros) -> None:
         found.add(quantity, data[0] != 0, at=at)
 
