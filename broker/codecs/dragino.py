@@ -16,7 +16,9 @@ _DATA, _DOOR = 2, 10
 _ABOUT_DEVICE = (3, 4, 5, 6, 7)
 _BATTERY = 0x3FFF
 _NO_PROBE = 0x7FFF
-_NO_PROBE_LTC2 = -0x7FFF
+_NO_PROBE_LTC2 = 0x8001
+_NEGATIVE_LTC2 = 0xE4A8
+"""From here on hundredths are negative, down to -70 °C; below they go up to 585 °C."""
 _NO_SENSOR, _INVALID = 0, 20
 """What the LDDS sends instead of a distance in millimetres."""
 _NO_PROBE_D2X = 0xFFFF
@@ -183,13 +185,16 @@ def _ltc2(reader: Reader, found: Findings) -> None:
     if status & 0x40:
         found.found.clear()  # an answer from the log
         return
-    divide = {1: 100, 2: 10}.get(status & 0x0F)
+    if status & 0x0F not in (1, 2, 3):
+        raise CodecError(f"Byte 2: mode {status & 0x0F} is not one of the LTC2's.")
+    kind = status & 0x0F
     for channel in "12":
-        raw = reader.big(2, "a channel", signed=True)
-        if divide is None:
-            found.put("resistance", (raw & 0xFFFF) / 100, channel)
+        raw = reader.big(2, "a channel")
+        if kind == 3:
+            found.put("resistance", raw / 100, channel)
         elif raw != _NO_PROBE_LTC2:
-            found.put("temperature", raw / divide, channel)
+            negative = raw >= (_NEGATIVE_LTC2 if kind == 1 else 0x8000)
+            found.put("temperature", (raw - 0x10000 if negative else raw) / (100 if kind == 1 else 10), channel)
 
 
 def _laq4(reader: Reader, found: Findings) -> None:

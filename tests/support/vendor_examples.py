@@ -140,11 +140,13 @@ def same(ours: Value, theirs: Value) -> bool:
 
 
 def table(root: Path) -> Iterator[str]:
-    """A line a vendor: examples published, of models that we have, the same, different."""
+    """A line a vendor: examples published, of models that we have, the same, those of them with measurements, different."""
     for vendor in CODECS:
         results = [check(example) for example in examples(root, vendor)]
-        same_ones = sum(result.identical for result in results)
-        yield f"| {vendor} | {tried(root, vendor)} | {len(results)} | {same_ones} | {len(results) - same_ones} |"
+        alike = [result for result in results if result.identical]
+        measured = sum(bool(result.example.expected) for result in alike)
+        counts = (tried(root, vendor), len(results), len(alike), measured, len(results) - len(alike))
+        yield f"| {vendor} | {' | '.join(map(str, counts))} |"
 
 
 if __name__ == "__main__":

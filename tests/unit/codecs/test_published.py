@@ -14,11 +14,10 @@ from tests.support.vendor_examples import same
 from tests.unit.codecs.reading import AT, decode
 
 FILES = sorted((Path(__file__).parents[2] / "recorded" / "codecs").glob("*.json"))
-VECTORS = [
-    pytest.param(vector, id=f"{file.stem}-{vector['model']}-{vector['bytes'][:24]}")
-    for file in FILES
-    for vector in orjson.loads(file.read_bytes())["vectors"]
+READ: list[tuple[str, dict[str, Any]]] = [
+    (file.stem, vector) for file in FILES for vector in orjson.loads(file.read_bytes())["vectors"]
 ]
+VECTORS = [pytest.param(vector, id=f"{stem}-{vector['model']}-{vector['bytes'][:24]}") for stem, vector in READ]
 _WITHOUT = {"cayenne-lpp", "axioma-w1"}
 """Codecs whose published examples stand in tests of their own."""
 _UNPUBLISHED = {"milesight-em300", "milesight-ws101", "milesight-em300-mcs", "milesight-em500-udl", "milesight-ws302"}
@@ -56,6 +55,6 @@ def test_every_vendors_file_names_its_source() -> None:
 
 
 def test_every_codec_has_an_example() -> None:
-    tested = {param.values[0]["codec"] for param in VECTORS}
+    tested = {vector["codec"] for _, vector in READ}
     missing = set(codec_names()) - tested - _WITHOUT - {"object", "senml"}
     assert missing == _UNPUBLISHED
