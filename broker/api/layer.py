@@ -54,7 +54,7 @@ def wrapped(
     """
     handler, path, method = route.handler, route.path, route.method
     standard = path.startswith(NGSI_LD)
-    if route.public:
+    if route.public or route.own_check:
         check = None
     observe = metrics.http_seconds.labels(path).observe
     counters: dict[int, Counter] = {}

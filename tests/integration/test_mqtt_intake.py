@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from adapters.mqtt.client import MqttIntake
+from adapters.mqtt.networks.known import networks
 from broker.clock import Clock
 from broker.config import InvalidSetting, Limits, Mqtt
 from broker.errors import StoreUnavailable
@@ -40,7 +41,7 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
 
 @contextlib.asynccontextmanager
 async def running(intake: RecordingIntake, settings: Mqtt) -> AsyncIterator[MqttIntake]:
-    adapter = MqttIntake(settings, intake, Clock(), LIMITS)
+    adapter = MqttIntake(settings, networks(), intake, Clock(), LIMITS)
     task = asyncio.create_task(adapter.run())
     try:
         yield adapter
@@ -72,7 +73,7 @@ async def test_an_uplink_that_is_not_committed_is_delivered_again_after_reconnec
     intake.failure = StoreUnavailable("The store is away.")
     await publish(mosquitto, [uplink(1)])
     # Stopped hard, as by a crash: nothing was committed, so nothing may have been acknowledged.
-    adapter = MqttIntake(settings, intake, Clock(), LIMITS)
+    adapter = MqttIntake(settings, networks(), intake, Clock(), LIMITS)
     task = asyncio.create_task(adapter.run())
     await adapter.ready.wait()
     await intake.until(lambda: intake.attempts > 0)
@@ -275,7 +276,7 @@ async def test_stopping_waits_for_what_is_on_its_way_and_acknowledges_it(mosquit
     await subscribed(intake, settings)
     intake.open.clear()
     await publish(mosquitto, [uplink(1)])
-    task = asyncio.create_task(MqttIntake(settings, intake, Clock(), LIMITS).run())
+    task = asyncio.create_task(MqttIntake(settings, networks(), intake, Clock(), LIMITS).run())
     await _until(lambda: intake.waiting > 0)
     task.cancel()
     await asyncio.sleep(0.05)
@@ -301,4 +302,4 @@ async def test_stopping_waits_for_what_is_on_its_way_and_acknowledges_it(mosquit
 )
 def test_settings_that_cannot_work_stop_the_start(settings: Mqtt, named: str) -> None:
     with pytest.raises(InvalidSetting, match=named):
-        MqttIntake(settings, RecordingIntake(), Clock(), LIMITS)
+        MqttIntake(settings, networks(), RecordingIntake(), Clock(), LIMITS)

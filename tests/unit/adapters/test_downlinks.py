@@ -11,7 +11,7 @@ import pytest
 
 from adapters.coap.server import read as read_coap
 from adapters.members import NotUnderstood
-from adapters.mqtt import chirpstack, chirpstack_down, things_stack_down
+from adapters.mqtt.networks import chirpstack, chirpstack_down, things_stack_down
 from broker.clock import SECOND
 from broker.config import Limits
 from broker.pipeline.intake import Downlink, DownlinkEvent, NotSent, tag_of
