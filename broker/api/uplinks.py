@@ -14,6 +14,7 @@ from broker.api.route import Route
 from broker.api.services import Services, UplinkDoor
 from broker.errors import InvalidRequest, PayloadTooLarge, ResourceNotFound
 from broker.jsonio import dumps
+from broker.logs import TRACE
 from broker.pipeline.intake import Receipt, Unread
 
 KNOWN = frozenset({"event"})
@@ -66,7 +67,9 @@ def routes(services: Services) -> list[Route]:
         except ValueError as error:
             parts = [Unread(body, str(error))]
         receipts = []
+        request_id = TRACE.get()
         for part in parts:
+            TRACE.set(request_id)
             if isinstance(part, Unread):
                 receipts.append(await reject(source, meta, part.raw, part.reason))
             else:

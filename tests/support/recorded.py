@@ -102,7 +102,12 @@ def _chirpstack(folder: str, network: str, ending: str, eui: str) -> list[Record
         one("txack", "txack", at="2026-03-02T08:15:43Z" if v3 else "2026-03-02T08:15:43.001Z"),
         one("error", "log", at="2026-03-02T08:15:42.3Z") if v3 else one("log", "log", at="2026-03-02T08:20:11.9Z"),
         one("status", "status", at="2026-03-02T08:15:44.5Z", battery=91.5 if v3 else 87.8, margin=12 if v3 else 11),
-        one("location", "location", at="2026-03-02T08:15:45Z" if v3 else None, location=(18.0712, 64.6201)),
+        one(
+            "location",
+            "location",
+            at="2026-03-02T08:15:45Z" if v3 else "2026-03-02T08:15:45Z",
+            location=(18.0712, 64.6201),
+        ),
     ]
 
 
