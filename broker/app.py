@@ -38,8 +38,11 @@ from broker.pipeline.claims import Claims
 from broker.pipeline.downlinks import Downlinks
 from broker.pipeline.expiry import Expiry
 from broker.pipeline.fetching import Fetching
+from broker.pipeline.guard import GuardedTenants, guarded
 from broker.pipeline.intake import Uplink
+from broker.pipeline.personal import SHARED_TRUST_SECONDS, PersonalData
 from broker.pipeline.quarantine import Quarantine
+from broker.pipeline.retention import Retention
 from broker.pipeline.silence import Silence
 from broker.pipeline.tenants import Tenant, Tenants
 from broker.pipeline.uplinks import Uplinks
@@ -72,6 +75,7 @@ class Parts:
     claims: Claims
     quarantine: Quarantine
     silence: Silence
+    retention: Retention
     downlinks: Downlinks
     networks: Networks
 
@@ -109,6 +113,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
         inner.create_task(_watched(stop, "quarantine", parts.quarantine.run(stop)))
         inner.create_task(_watched(stop, "contexts", parts.upkeep.run()))
         inner.create_task(_watched(stop, "silence", parts.silence.run(stop)))
+        inner.create_task(_watched(stop, "retention", parts.retention.run(stop)))
         inner.create_task(_watched(stop, "downlinks", parts.downlinks.run()))
         try:
             async with _http(parts) as (host, port), asyncio.TaskGroup() as intakes:
@@ -139,6 +144,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         async def make(name: str) -> Tenant:
             """Opens a tenant's store and builds what serves it."""
             tenant = await store.tenant(name)
+            shared = not settings.store.url.startswith("sqlite:")
             delivery = Delivery(
                 tenant,
                 outbound,
@@ -146,20 +152,24 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
                 clock,
                 clock.new_id(),
                 contexts.resolve,
-                shared=not settings.store.url.startswith("sqlite:"),
+                shared=shared,
                 tenant=name,
             )
-            writer = Writer(tenant, clock, settings.writer, SubscriptionIndex(), delivery.wake, tenant=name)
-            return Tenant(name, tenant, writer, delivery, Expiry(tenant, writer, clock, settings.delivery.told_days))
+            personal = PersonalData(tenant, trust_seconds=SHARED_TRUST_SECONDS if shared else 0.0)
+            index = SubscriptionIndex()
+            writer = Writer(tenant, clock, settings.writer, index, delivery.wake, tenant=name, personal=personal)
+            expiry = Expiry(tenant, writer, clock, settings.delivery.told_days)
+            return Tenant(name, tenant, writer, delivery, expiry, personal)
 
         tenants = Tenants(await make(""), make, settings.tenants, clock)
         here = tenants.default
         uplinks = Uplinks(here.store, here.writer, clock, settings.limits)
+        asked = guarded(here)  # what handlers call looks at on whose behalf it is called
         known = networks(settings.networks)
         read_again = _reader_of_kept(known, settings.limits)
-        claims = Claims(here.store, here.writer, uplinks, read_again, clock, settings.limits)
-        quarantine = Quarantine(here.store, here.writer, clock, settings.quarantine.keep_days)
-        downlinks = Downlinks(here.store, here.writer, clock, settings.actuation, _senders(settings, known, clock))
+        claims = Claims(asked.store, asked.writer, uplinks, read_again, clock, settings.limits)
+        quarantine = Quarantine(asked.store, asked.writer, clock, settings.quarantine.keep_days)
+        downlinks = Downlinks(asked.store, asked.writer, clock, settings.actuation, _senders(settings, known, clock))
         upkeep = Upkeep(contexts, ContextShelf(here.store, here.writer))
         silence = Silence(here.store, here.writer, clock, settings.alarms, clock.new_id())
         yield Parts(
@@ -174,6 +184,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             claims=claims,
             quarantine=quarantine,
             silence=silence,
+            retention=Retention(here.store, here.writer, here.personal, clock),
             downlinks=downlinks,
             networks=known,
         )
@@ -216,7 +227,7 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
     settings = parts.settings
     services = Services(
         settings=settings,
-        tenants=parts.tenants,
+        tenants=GuardedTenants(parts.tenants),
         contexts=parts.contexts,
         clock=parts.clock,
         ready=lambda: _ready(parts),

@@ -34,10 +34,21 @@ class Http(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "Bearer token that every route but /health, /docs and /openapi.json asks for; '' asks for none. Keep it in the environment."
         ),
     ] = ""
+    personal_token: Annotated[
+        str,
+        _doc(
+            "Bearer token that goes for 'token', too, and is granted personal data; '' grants it to nobody. Keep it in the environment."
+        ),
+    ] = ""
     keepalive_seconds: Annotated[float, _doc("How long an idle connection stays open, seconds.", gt=0)] = 75.0
     compress_bytes: Annotated[
         int, _doc("Answers from this size on are packed for clients that take gzip, bytes; 0 for never.", ge=0)
     ] = 16 * 1024
+
+    def __post_init__(self) -> None:
+        """Raises ValueError: one secret cannot both withhold and grant."""
+        if self.personal_token and self.personal_token == self.token:
+            raise ValueError("'personal_token' must be another than 'token', which would grant personal data to all")
 
 
 class StoreSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from broker.access.token import BearerToken
+from broker.access.token import BearerTokens
 from broker.api.body import read_body
 from broker.api.parameters import parameters
 from broker.api.problem import JSON
@@ -23,8 +23,8 @@ KNOWN = frozenset({"event"})
 def routes(services: Services) -> list[Route]:
     """POST /api/v1/uplinks/{network}."""
     limits = services.settings.limits
-    token = services.settings.http.token
-    check_token = BearerToken(token).check if token else None
+    http = services.settings.http
+    check_token = BearerTokens(http.token, http.personal_token).check
 
     def door_of(request: web.Request) -> tuple[str, UplinkDoor]:
         """The source's door, once it has shown its secret: its own, or the token that every route asks for."""
@@ -33,8 +33,7 @@ def routes(services: Services) -> list[Route]:
         if door is not None and door.check is not None:
             door.check(request.headers)
             return name, door
-        if check_token is not None:
-            check_token(request.headers.get("Authorization"))
+        check_token(request.headers.get("Authorization"))
         if door is None:
             known = ", ".join(sorted(services.uplink_doors)) or "none"
             raise ResourceNotFound(f"There is no network '{name[:100]}' that pushes uplinks; there is {known}.")

@@ -158,6 +158,15 @@ class Watch(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_
     """Of kinds of alarm, where it shall not be the default."""
 
 
+class Personal(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """That a virtual sensor's values are personal data (home care): who may see them, and how long they are kept."""
+
+    retention_days: int
+    """Days from the observation, at least 1; then history and raw uplinks go for good."""
+    purpose: str
+    """What for they are collected, for people (GDPR, article 5.1 b)."""
+
+
 class VirtualSensor(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
     """The lasting identity that the city knows."""
 
@@ -181,6 +190,8 @@ class VirtualSensor(Struct, frozen=True, rename="camel", forbid_unknown_fields=T
     thresholds: tuple[Threshold, ...] = ()
     managed_by: str = ""
     """As of a device model."""
+    personal: Personal | None = None
+    """None: what it observes is no personal data. Once it is, it stays so."""
 
     @property
     def entities(self) -> set[str]:

@@ -19,10 +19,10 @@ from broker.devices.swaps import Swap, Swapped, Unbind, Unbound
 from broker.devices.take_back import Reattributed
 from broker.devices.undoing import TakeEffect, Undo, Undone
 from broker.errors import ResourceNotFound
+from broker.pipeline.expiry import Executor
 from broker.pipeline.intake import Uplink
 from broker.pipeline.preview import preview
 from broker.pipeline.uplinks import Uplinks
-from broker.pipeline.writer import Writer
 from broker.stores.base import TenantStore, UplinkRow
 
 log = structlog.get_logger(__name__)
@@ -59,7 +59,7 @@ class Claims:
     def __init__(
         self,
         store: TenantStore,
-        writer: Writer,
+        writer: Executor,
         uplinks: Uplinks,
         read_again: Callable[[UplinkRow], Uplink],
         clock: Clock,

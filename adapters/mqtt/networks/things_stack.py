@@ -46,7 +46,9 @@ def knows(topic: str, body: bytes) -> bool:
 
 
 def read(topic: str, body: bytes, *, source: str, received_at: Micros, limits: Limits) -> list[Part]:
-    """The uplink of a message, whatever topic it was published on. Raises NotUnderstood."""
+    """The uplink of a message, whatever topic it was published on; none of a command, ours or another's. Raises NotUnderstood."""
+    if topic.endswith(("/down/push", "/down/replace")):
+        return []
     return _read(body, source, received_at, limits, {"topic": topic})
 
 
