@@ -92,6 +92,7 @@ def routes(services: Services) -> list[Route]:
             own_check=True,
             parameters=KNOWN,
             body="NetworkMessage",
+            takes=("application/json", "application/octet-stream"),
             answers={200: "Received", 202: "Received"},
         )
     ]
