@@ -24,8 +24,9 @@ MOST_SOURCE: Final = 256 * 1024
 MOST_ANSWER: Final = 64 * 1024
 """Characters of an answer as JSON; 64 numbers with names need 2,000."""
 STACK_BYTES: Final = 256 * 1024
-CALLS: Final = 20_000
+CALLS: Final = 5_000
 """After so many calls a context is made anew: whatever it may have gathered is gone."""
+_NO_LIMIT: Final = -1
 _DEEPEST: Final = 32
 """Levels of an answer."""
 
@@ -46,6 +47,10 @@ _OF_GLOBAL: Final = re.compile(r"\b(?:this|global|globalThis)\.(\w+)")
 
 class ScriptStopped(CodecError):
     """The script went beyond a bound: time, memory or stack."""
+
+
+class _MemoryExhausted(ScriptStopped):
+    """Perhaps by what earlier calls left: it is worth another try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,15 @@ class Sandbox:
         """
         if self._act is None or self._calls >= CALLS:
             self._begin()
+        try:
+            return self._call(name, given, at_ms)
+        except _MemoryExhausted:
+            if self._calls == 1:
+                raise
+            self._begin()
+            return self._call(name, given, at_ms)
+
+    def _call(self, name: str, given: dict[str, Any], at_ms: int) -> Answer:
         if name not in self.functions:
             raise CodecError(f"The script has no function {name}.")
         self._calls += 1
@@ -115,8 +129,10 @@ class Sandbox:
     def _begin(self) -> None:
         self._act = None
         context = _context(self._bounds)
+        context.set_time_limit(_NO_LIMIT)  # of our own part
         make = context.eval(_prelude())
         self._act = make(context.eval(_buffer()), self._frozen, MOST_ANSWER)
+        context.set_time_limit(self._bounds.seconds)
         self._calls = 0
         answer = self._bounded("", 0, self._source, 0.0)
         if answer[0] == "e":
@@ -136,8 +152,10 @@ class Sandbox:
         self._act = None  # what it left half done is not used again
         if "interrupted" in said:
             return ScriptStopped(f"The script was stopped after {self._bounds.seconds:g} s of processor time.")
-        if "out of memory" in said:
-            return ScriptStopped(f"The script was stopped: it needs more than {self._bounds.megabytes} MB of memory.")
+        if "out of memory" in said or said.startswith("null"):  # when there is not even memory to say so
+            return _MemoryExhausted(
+                f"The script was stopped: it needs more than {self._bounds.megabytes} MB of memory."
+            )
         return ScriptStopped(f"The script was stopped: {said.partition(chr(10))[0][:200]}")
 
 
