@@ -134,4 +134,4 @@ async def test_a_model_needs_a_script_with_this_codec_and_only_with_it(broker: B
             model = {"vendor": "V", "name": "N", "codec": codec, "script": script}
             await broker.ask("PUT", "/api/v1/device-models/m", model)
         assert refused.value.status == 400
-        assert "'script' must" in str(refused.value)
+        assert "script" in str(refused.value)

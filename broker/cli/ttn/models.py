@@ -10,6 +10,7 @@ from typing import Any, Final
 from broker.cli.ttn.guess import guess
 from broker.cli.ttn.read import EndDevice, RepositoryCodec, UnreadableFile, codec, script
 from broker.codecs.base import CodecError
+from broker.codecs.javascript.codec import DECODERS
 from broker.codecs.javascript.sandbox import Bounds, Sandbox
 from broker.codecs.registry import JAVASCRIPT
 from broker.devices.check import check_model
@@ -79,17 +80,20 @@ class Tried:
             raise CodecError("its codec has no decoder of uplinks")
         source = script(self._root, vendor, described.scripts["decodeUplink"])
         sandbox = Sandbox(source, BOUNDS)
-        if "decodeUplink" not in sandbox.functions:
-            raise CodecError("its script has no function decodeUplink")
+        name = next((one for one in DECODERS if one in sandbox.functions), None)
+        if name is None:
+            raise CodecError(f"its script has none of the functions {', '.join(DECODERS)}")
         answers, examples, as_expected = [], 0, 0
         for one in described.examples:
             if one.routine != "decodeUplink":
                 continue
             examples += 1
             try:
-                answer = sandbox.call("decodeUplink", one.given)
+                answer = sandbox.call(name, one.given)
             except CodecError:
                 continue
+            if name != "decodeUplink":
+                answer = {"data": answer}
             as_expected += same(answer, one.expected)
             if isinstance(answer, dict) and not answer.get("errors"):
                 answers.append(answer.get("data"))

@@ -13,7 +13,7 @@ from broker.clock import Micros
 from broker.codecs.base import CodecError
 from broker.codecs.javascript.scripts import scripts_here
 
-_DECODERS: Final = ("decodeUplink", "Decode", "Decoder")
+DECODERS: Final = ("decodeUplink", "Decode", "Decoder")
 _ENCODERS: Final = ("encodeDownlink", "Encode", "Encoder")
 _MOST_BYTES: Final = 242
 """The longest application payload of LoRaWAN (regional parameters, EU868 at DR5)."""
@@ -27,7 +27,7 @@ def decode_script(source: str, payload: bytes, f_port: int, at: Micros) -> Any:
     May take as long as its bounds allow: not for an event loop.
     """
     given = {"bytes": list(payload), "fPort": f_port, "variables": {}}
-    name, answer = scripts_here().call(source, _DECODERS, given, at // _MILLISECOND)
+    name, answer = scripts_here().call(source, DECODERS, given, at // _MILLISECOND)
     if name == "decodeUplink":
         answer = _data(answer)
     if answer is None:
