@@ -35,6 +35,7 @@ from broker.jsonld.resolver import ContextResolver
 from broker.jsonld.upkeep import Upkeep
 from broker.outbound import Fetched, Outbound
 from broker.pipeline.claims import Claims
+from broker.pipeline.decoding import Decoders
 from broker.pipeline.downlinks import Downlinks
 from broker.pipeline.expiry import Expiry
 from broker.pipeline.fetching import Fetching
@@ -138,6 +139,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
     store = create_store(settings.store, clock)
     await store.open()
     outbound = Outbound(settings.delivery)
+    decoders = Decoders(settings.codecs)
     try:
         contexts = ContextResolver(_fetch(outbound, settings), clock, settings.limits)
 
@@ -163,7 +165,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
 
         tenants = Tenants(await make(""), make, settings.tenants, clock)
         here = tenants.default
-        uplinks = Uplinks(here.store, here.writer, clock, settings.limits)
+        uplinks = Uplinks(here.store, here.writer, clock, settings.limits, decoders)
         asked = guarded(here)  # what handlers call looks at on whose behalf it is called
         known = networks(settings.networks)
         read_again = _reader_of_kept(known, settings.limits)
@@ -189,6 +191,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             networks=known,
         )
     finally:
+        decoders.close()
         await outbound.close()
         await store.close()
 

@@ -227,6 +227,23 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = 1000
 
 
+class Codecs(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Codecs in JavaScript: what one decoding may use, and where it is done."""
+
+    threads: Annotated[
+        int, _doc("Threads that run scripts, count; the devices of one model share one.", ge=1, le=64)
+    ] = 2
+    script_seconds: Annotated[
+        float, _doc("Processor time of one decoding; a script that needs more is stopped, seconds.", gt=0, le=10)
+    ] = 0.25
+    script_megabytes: Annotated[int, _doc("Memory of one script, MB.", ge=2, le=1024)] = 16
+    queued: Annotated[int, _doc("Uplinks that wait for a thread, count; beyond it, intake is refused.", ge=1)] = 10_000
+    wait_seconds: Annotated[
+        float,
+        _doc("How long an uplink waits for its codec before its network is asked to send it again, seconds.", gt=0),
+    ] = 10.0
+
+
 class Writer(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The writer: group commit and its queue."""
 
@@ -360,6 +377,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     sources: tuple[Source, ...] = ()
     coap: Coap = Coap()
     limits: Limits = Limits()
+    codecs: Codecs = Codecs()
     writer: Writer = Writer()
     delivery: Delivery = Delivery()
     actuation: Actuation = Actuation()

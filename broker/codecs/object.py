@@ -66,7 +66,7 @@ class MappedObject:
     def __init__(self, rows: Sequence[Mapped]) -> None:
         self._rows = [row for row in rows if row.source]
 
-    def decode_object(self, decoded: dict[str, Any], at: Micros) -> list[Measurement]:
+    def decode_object(self, decoded: dict[str, Any] | list[Any], at: Micros) -> list[Measurement]:
         """All that the mapping names and the object holds; an absent or null member gives nothing.
 
         Raises CodecError when a value has the wrong type.

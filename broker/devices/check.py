@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from broker.codecs.downlink import check_template
+from broker.codecs.javascript.sandbox import MOST_SOURCE
 from broker.codecs.quantities import accepted_units, quantity_names
-from broker.codecs.registry import codec_names
+from broker.codecs.registry import JAVASCRIPT, codec_names
 from broker.devices.alarms.check import check_watching
 from broker.devices.model import Device, DeviceModel, Personal, VirtualSensor
 from broker.devices.processing.rules import check_processing
@@ -36,6 +37,10 @@ def check_model(model: DeviceModel) -> None:
         raise BadRequestData(f"'codec' must be one of {', '.join(sorted(codec_names()))}; got '{model.codec[:60]}'.")
     for sent in model.quantities:
         _check_quantity(sent.quantity, "quantities")
+    if (model.codec == JAVASCRIPT) != bool(model.script):
+        raise BadRequestData("'script' must be there with codec 'javascript', and only then.")
+    if len(model.script) > MOST_SOURCE:
+        raise BadRequestData(f"'script' must have at most {MOST_SOURCE} characters, got {len(model.script)}.")
     for name, template in model.commands.items():
         check_id(name, "command")
         check_template(name, template, model.network)

@@ -35,7 +35,9 @@ class DeviceModel(Struct, frozen=True, rename="camel", forbid_unknown_fields=Tru
     name: str
     codec: str
     """A name known to `broker.codecs.registry`: elsys, milesight, axioma-w1, cayenne-lpp, …; 'object' takes what the
-    network decoded, 'senml' takes named values; both by `quantities[].source`."""
+    network decoded, 'senml' takes named values, 'javascript' is `script`; all three by `quantities[].source`."""
+    script: str = ""
+    """The source of codec 'javascript', as the vendor publishes it (docs/codecs.md)."""
     network: Literal["lorawan", "nb-iot"] = "lorawan"
     f_ports: tuple[int, ...] = ()
     """The fPorts that carry measurements; empty: any but 0."""
