@@ -169,7 +169,7 @@ def _as_words(outputs: list[dict[str, Any]]) -> str:
         plain = to_body(Output(quantity=quantity, attribute=attribute, channel=channel, unit=unit))
         if (
             found is None
-            or found.groups("") != (quantity, unit or "", channel, attribute)
+            or found.groups() != (quantity, unit, channel or None, attribute)
             or output != plain
             or word.split() != [word]
         ):
