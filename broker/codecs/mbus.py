@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import math
 import struct
-from fractions import Fraction
 
 from broker.clock import Micros
 from broker.codecs.base import CodecError, Measurement
 from broker.codecs.quantities import convert
+from broker.codecs.quantities import quantity as info_of
 from broker.codecs.reading import Findings, Reader
 
 _EXTENDED = 0x80
@@ -82,9 +82,9 @@ def _record(reader: Reader, found: Findings) -> None:
         channel = f"{channel}{function.capitalize()}" if channel else function
     if tariff or unit:
         channel = f"{channel}{'tariff' if tariff else 'unit'}{tariff or unit}"
-    exact = float(Fraction(value) * Fraction(10) ** power)
-    own = "KWH" if quantity == "energy" else "A97" if quantity == "pressure" else code
-    found.put(quantity, convert(exact, code, own), channel)
+    scaled = float(value * 10**power if power >= 0 else value / 10**-power)
+    own = info_of(quantity).unit
+    found.put(quantity, scaled if own == code else convert(scaled, code, own), channel)
 
 
 def _extensions(reader: Reader, dif: int) -> tuple[int, int, int]:

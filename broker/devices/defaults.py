@@ -61,6 +61,6 @@ def default_outputs(
         special = known.quantities.get(sent.quantity) if known else None
         name = special.attribute if special else default_attribute(sent.quantity)
         if name is not None and name not in outputs:
-            unit = special.unit if special else None
+            unit = special.unit if special and special.unit != quantity(sent.quantity).unit else None
             outputs[name] = Output(quantity=sent.quantity, attribute=expand(name), channel=sent.channel, unit=unit)
     return tuple(outputs.values())

@@ -1,4 +1,4 @@
-"""The device repository's own examples through the sandbox: `KNUTPUNKT_TTN_DEVICES` names a checkout of it.
+"""The device repository's own examples through the sandbox: `KNUTPUNKT_TEST_DEVICE_REPOSITORY` names a checkout of it.
 
 Held against node where it is installed: of the examples that node passes, at least 97 % must pass here. The rest are in
 docs/codecs.md, which `python -m tests.integration.test_ttn_codecs` prints.
@@ -23,7 +23,7 @@ from broker.codecs.base import CodecError
 from broker.codecs.javascript.sandbox import Sandbox
 
 SHARE = 0.97
-FOLDER = os.environ.get("KNUTPUNKT_TTN_DEVICES", "")
+FOLDER = os.environ.get("KNUTPUNKT_TEST_DEVICE_REPOSITORY", "")
 NODE = """
 const vm = require("vm"), jobs = JSON.parse(require("fs").readFileSync(0, "utf8"));
 console.log(JSON.stringify(jobs.map(({source, routine, given}) => {
@@ -97,7 +97,7 @@ def _node(jobs: list[dict[str, object]]) -> list[dict[str, object] | None]:
     return found
 
 
-@pytest.mark.skipif(not FOLDER, reason="KNUTPUNKT_TTN_DEVICES names no checkout of the device repository")
+@pytest.mark.skipif(not FOLDER, reason="KNUTPUNKT_TEST_DEVICE_REPOSITORY names no checkout of the device repository")
 @pytest.mark.timeout(300)
 def test_published_examples_decode_as_published() -> None:
     found = list(examine(Path(FOLDER)))
