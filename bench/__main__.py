@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import batch, bulk, commands, latency, machine, mqtt, patch, places, queries, resolve, silence
+from bench import batch, bulk, commands, decode, latency, machine, mqtt, patch, places, queries, resolve, silence
 from bench.figures import Figure
 from bench.profile import PROFILES
 from tests.support.mongo import mongo_stand_in, with_database
@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, Callable[[str, Path], Coroutine[None, None, list[Figure]]]
     "latency": latency.run,
     "bulk": bulk.run,
     "commands": commands.run,
+    "decode": decode.run,
     "places": places.run,
     "resolve": resolve.run,
     "silence": silence.run,

@@ -21,13 +21,14 @@ from aiohttp import web
 from adapters.coap.server import CoapIntake
 from adapters.kept import read_kept
 from adapters.mqtt.client import MqttIntake
-from adapters.mqtt.networks import HTTP_READERS
+from adapters.mqtt.networks.known import Networks, networks
 from adapters.mqtt.sender import MqttSender
 from broker import __version__
+from broker.access.source import SourceSecret
 from broker.api.server import build_app, make_runner
-from broker.api.services import Services
+from broker.api.services import Services, UplinkDoor
 from broker.clock import Clock
-from broker.config import Limits, Settings
+from broker.config import InvalidSetting, Limits, Settings
 from broker.devices.sealing import Sealer
 from broker.entities.contexts import ContextShelf
 from broker.errors import BrokerError
@@ -35,12 +36,16 @@ from broker.jsonld.resolver import ContextResolver
 from broker.jsonld.upkeep import Upkeep
 from broker.outbound import Fetched, Outbound
 from broker.pipeline.claims import Claims
+from broker.pipeline.decoding import Decoders
 from broker.pipeline.downlinks import Downlinks
 from broker.pipeline.expiry import Expiry
 from broker.pipeline.fetching import Fetching
+from broker.pipeline.guard import GuardedTenants, guarded
 from broker.pipeline.intake import Uplink
 from broker.pipeline.keyring import Keys
+from broker.pipeline.personal import SHARED_TRUST_SECONDS, PersonalData
 from broker.pipeline.quarantine import Quarantine
+from broker.pipeline.retention import Retention
 from broker.pipeline.silence import Silence
 from broker.pipeline.tenants import Tenant, Tenants
 from broker.pipeline.uplinks import Uplinks
@@ -73,8 +78,10 @@ class Parts:
     claims: Claims
     quarantine: Quarantine
     silence: Silence
+    retention: Retention
     downlinks: Downlinks
     keys: Keys
+    networks: Networks
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +117,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
         inner.create_task(_watched(stop, "quarantine", parts.quarantine.run(stop)))
         inner.create_task(_watched(stop, "contexts", parts.upkeep.run()))
         inner.create_task(_watched(stop, "silence", parts.silence.run(stop)))
+        inner.create_task(_watched(stop, "retention", parts.retention.run(stop)))
         inner.create_task(_watched(stop, "downlinks", parts.downlinks.run()))
         try:
             async with _http(parts) as (host, port), asyncio.TaskGroup() as intakes:
@@ -134,12 +142,14 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
     store = create_store(settings.store, clock)
     await store.open()
     outbound = Outbound(settings.delivery)
+    decoders = Decoders(settings.codecs)
     try:
         contexts = ContextResolver(_fetch(outbound, settings), clock, settings.limits)
 
         async def make(name: str) -> Tenant:
             """Opens a tenant's store and builds what serves it."""
             tenant = await store.tenant(name)
+            shared = not settings.store.url.startswith("sqlite:")
             delivery = Delivery(
                 tenant,
                 outbound,
@@ -147,18 +157,24 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
                 clock,
                 clock.new_id(),
                 contexts.resolve,
-                shared=not settings.store.url.startswith("sqlite:"),
+                shared=shared,
                 tenant=name,
             )
-            writer = Writer(tenant, clock, settings.writer, SubscriptionIndex(), delivery.wake, tenant=name)
-            return Tenant(name, tenant, writer, delivery, Expiry(tenant, writer, clock, settings.delivery.told_days))
+            personal = PersonalData(tenant, trust_seconds=SHARED_TRUST_SECONDS if shared else 0.0)
+            index = SubscriptionIndex()
+            writer = Writer(tenant, clock, settings.writer, index, delivery.wake, tenant=name, personal=personal)
+            expiry = Expiry(tenant, writer, clock, settings.delivery.told_days)
+            return Tenant(name, tenant, writer, delivery, expiry, personal)
 
         tenants = Tenants(await make(""), make, settings.tenants, clock)
         here = tenants.default
-        uplinks = Uplinks(here.store, here.writer, clock, settings.limits)
-        claims = Claims(here.store, here.writer, uplinks, _reader_of_kept(settings.limits), clock, settings.limits)
-        quarantine = Quarantine(here.store, here.writer, clock, settings.quarantine.keep_days)
-        downlinks = Downlinks(here.store, here.writer, clock, settings.actuation, _senders(settings, clock))
+        uplinks = Uplinks(here.store, here.writer, clock, settings.limits, decoders)
+        asked = guarded(here)  # what handlers call looks at on whose behalf it is called
+        known = networks(settings.networks)
+        read_again = _reader_of_kept(known, settings.limits)
+        claims = Claims(asked.store, asked.writer, uplinks, read_again, clock, settings.limits)
+        quarantine = Quarantine(asked.store, asked.writer, clock, settings.quarantine.keep_days)
+        downlinks = Downlinks(asked.store, asked.writer, clock, settings.actuation, _senders(settings, known, clock))
         upkeep = Upkeep(contexts, ContextShelf(here.store, here.writer))
         keys = Keys(here.store, here.writer, clock, Sealer(settings.coap.key_secret))
         silence = Silence(here.store, here.writer, clock, settings.alarms, clock.new_id())
@@ -174,18 +190,22 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             claims=claims,
             quarantine=quarantine,
             silence=silence,
+            retention=Retention(here.store, here.writer, here.personal, clock),
             downlinks=downlinks,
             keys=keys,
+            networks=known,
         )
     finally:
+        decoders.close()
         await outbound.close()
         await store.close()
 
 
-def _reader_of_kept(limits: Limits) -> Callable[[UplinkRow], Uplink]:
+def _reader_of_kept(known: Networks, limits: Limits) -> Callable[[UplinkRow], Uplink]:
     def read_again(row: UplinkRow) -> Uplink:
         assert row.device_id is not None
         return read_kept(
+            known,
             source=row.source,
             device_id=row.device_id,
             raw=row.raw,
@@ -215,7 +235,7 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
     settings = parts.settings
     services = Services(
         settings=settings,
-        tenants=parts.tenants,
+        tenants=GuardedTenants(parts.tenants),
         contexts=parts.contexts,
         clock=parts.clock,
         ready=lambda: _ready(parts),
@@ -223,7 +243,7 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
         claims=parts.claims,
         downlinks=parts.downlinks,
         quarantine=parts.quarantine,
-        uplink_readers=HTTP_READERS,
+        uplink_doors=_uplink_doors(settings, parts.networks),
         keys_changed=parts.keys.refresh,
     )
     runner = make_runner(build_app(services), services)
@@ -235,6 +255,29 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
         yield host, port
     finally:
         await runner.cleanup()
+
+
+def _uplink_doors(settings: Settings, known: Networks) -> dict[str, UplinkDoor]:
+    """Every network that pushes, by its own name, and the sources of the settings by theirs. Raises InvalidSetting."""
+    doors = {
+        name: UplinkDoor(name, server.read_http, server.http_parameters)
+        for name, server in known.items()
+        if server.read_http is not None
+    }
+    networks_that_push = sorted(doors)
+    made: dict[str, UplinkDoor] = {}
+    for source in settings.sources:
+        server = known.get(source.network)
+        if server is None or server.read_http is None:
+            names = ", ".join(networks_that_push)
+            raise InvalidSetting(
+                f"sources '{source.name}': 'network' must be one of {names}, got '{source.network[:60]}'."
+            )
+        if source.name in made:
+            raise InvalidSetting(f"sources: the name '{source.name}' is taken.")
+        secret = SourceSecret(source)
+        made[source.name] = UplinkDoor(source.network, server.read_http, server.http_parameters, secret.check)
+    return doors | made
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -267,7 +310,7 @@ def _adapters(parts: Parts) -> list[tuple[str, Coroutine[Any, Any, None]]]:
     settings = parts.settings
     intakes: list[tuple[str, Coroutine[Any, Any, None]]] = []
     for one in settings.mqtt:
-        mqtt = MqttIntake(one, parts.uplinks, parts.clock, settings.limits)
+        mqtt = MqttIntake(one, parts.networks, parts.uplinks, parts.clock, settings.limits)
         intakes.append((f"mqtt:{mqtt.name}", mqtt.run()))
     if settings.coap.enabled:
         intakes += [("keys", parts.keys.run()), ("coap", _coap(parts))]
@@ -282,9 +325,9 @@ async def _coap(parts: Parts) -> None:
     await CoapIntake(settings.coap, parts.uplinks, parts.clock, settings.limits, fetching, parts.keys).run()
 
 
-def _senders(settings: Settings, clock: Clock) -> dict[str, MqttSender]:
+def _senders(settings: Settings, known: Networks, clock: Clock) -> dict[str, MqttSender]:
     """What takes downlinks, by the name of the MQTT broker; of several with one name none, for it says not which."""
-    made = [MqttSender(one, clock.new_id()) for one in settings.mqtt]
+    made = [MqttSender(one, known, clock.new_id()) for one in settings.mqtt]
     names = [sender.name for sender in made]
     return {sender.name: sender for sender in made if names.count(sender.name) == 1}
 

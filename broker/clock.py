@@ -19,6 +19,7 @@ Micros = int
 """Microseconds since the Unix epoch, UTC."""
 
 SECOND: Micros = 1_000_000
+DAY: Micros = 24 * 3600 * SECOND
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # 4.6.3: complete date and time, seconds, an optional fraction after '.' or ',', and 'Z'.
 _DATE_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?Z", re.ASCII)

@@ -119,6 +119,14 @@ class Unauthorized(BrokerError):
     status = 401
 
 
+class AccessDenied(BrokerError):
+    """The token is valid and does not suffice. The standard knows no such error (5.5.2); ours has its naming."""
+
+    type = KNUTPUNKT_ERRORS + "AccessDenied"
+    title = "Access denied"
+    status = 403
+
+
 class PayloadTooLarge(BrokerError):
     """A body exceeds its limit."""
 

@@ -32,6 +32,9 @@ http_seconds = Histogram(
 )
 connected = Gauge("knutpunkt_connected", "1 while the connection stands, by adapter and name", ["adapter", "name"])
 alarms = Gauge("knutpunkt_alarms", "Alarms that are not closed, by severity and kind", ["severity", "kind"])
+retention_deleted = Counter(
+    "knutpunkt_retention_deleted", "Personal data deleted as it was older than it may be kept, by what it was", ["what"]
+)
 silence_scan_seconds = Histogram(
     "knutpunkt_silence_scan_seconds", "Time of one look for silent sensors, seconds", buckets=SECONDS
 )

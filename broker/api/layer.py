@@ -17,6 +17,7 @@ from aiohttp import web
 from prometheus_client import Counter
 
 from broker import metrics
+from broker.access.personal import ACCESS, Access
 from broker.api.compress import compress
 from broker.api.problem import problem_response
 from broker.api.route import Handler, Route
@@ -44,18 +45,19 @@ def wrapped(
     route: Route,
     *,
     new_id: Callable[[], str],
-    check: Callable[[str | None], None] | None,
+    check: Callable[[str | None], bool],
     body_bytes: int,
     compress_bytes: int = 0,
 ) -> Handler:
-    """`route`'s handler with the layer around it. `check` raises Unauthorized for a wrong Authorization header.
+    """`route`'s handler with the layer around it. `check` says whether the Authorization header grants personal data, and
+    raises Unauthorized for a wrong one.
 
     Answers of `compress_bytes` or more are packed for clients that take it; 0: none is.
     """
     handler, path, method = route.handler, route.path, route.method
     standard = path.startswith(NGSI_LD)
-    if route.public:
-        check = None
+    plain, granted = Access(granted=False, route=path), Access(granted=True, route=path)
+    public = route.public or route.own_check
     observe = metrics.http_seconds.labels(path).observe
     counters: dict[int, Counter] = {}
 
@@ -67,8 +69,9 @@ def wrapped(
         TRACE.set(request_id)
         response: web.StreamResponse
         try:
-            if check is not None:
-                check(request.headers.get("Authorization"))
+            ACCESS.set(plain)
+            if not public and check(request.headers.get("Authorization")):
+                ACCESS.set(granted)
             response = await handler(request)
         except BrokerError as error:
             # Being overloaded is counted where it arises; a line for each would add to the load.

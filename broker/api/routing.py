@@ -8,7 +8,7 @@ from re import compile as pattern
 
 from aiohttp import web
 
-from broker.access.token import BearerToken
+from broker.access.token import BearerTokens
 from broker.api.layer import request_ids, wrapped
 from broker.api.problem import NoSuchRoute, NotAllowed
 from broker.api.route import Handler, Route
@@ -23,8 +23,7 @@ _VARIABLE = pattern(r"\{[^{}]*\}")
 def with_routes(settings: Settings, routes: Sequence[Route]) -> web.Application:
     """An application of `routes`; every other path is 404 and every other method but OPTIONS 405."""
     limits = settings.limits
-    token = settings.http.token
-    check = BearerToken(token).check if token else None
+    check = BearerTokens(settings.http.token, settings.http.personal_token).check
     new_id = request_ids()
     app = web.Application(client_max_size=limits.body_bytes)
 

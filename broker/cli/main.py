@@ -22,6 +22,7 @@ from broker.cli.quantities import quantities
 from broker.cli.serve import config, serve
 from broker.cli.swaps import candidates, quarantine, swap, swaps, undo
 from broker.cli.tenants import tenant
+from broker.cli.ttn.command import import_ttn
 from broker.cli.why import why
 
 
@@ -53,6 +54,7 @@ def main() -> None:
     """
 
 
+model.add_command(import_ttn)
 for command in (
     serve,
     demo,

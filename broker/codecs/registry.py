@@ -7,24 +7,46 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from broker.clock import Micros
+from broker.codecs import decentlab, dragino, milesight, milesight_rooms, talkpool
+from broker.codecs.adeunis import Adeunis, AdeunisFieldTest
 from broker.codecs.axioma import AxiomaW1
 from broker.codecs.base import Codec, CodecError, Measurement
 from broker.codecs.cayenne import CayenneLpp
 from broker.codecs.elsys import Elsys
+from broker.codecs.javascript.codec import decode_script
 from broker.codecs.lwm2m import decode_lwm2m
-from broker.codecs.milesight import product_codecs
+from broker.codecs.mbus import ElvacoCmi
+from broker.codecs.mcf88 import Mcf88
+from broker.codecs.netvox import Netvox
 from broker.codecs.object import Mapped, MappedObject, Named, decode_named
 from broker.codecs.quantities import UnitError
 from broker.codecs.reading import MAX_MEASUREMENTS
+from broker.codecs.sensative import SensativeStrips
+from broker.codecs.sensoneo import Sensoneo
+from broker.codecs.vegapuls import VegapulsAir
 
 OBJECT, NAMED_VALUES, LWM2M = "object", "senml", "lwm2m"
 """The names that are no codec of bytes: what the network decoded, named values, and LwM2M's named values."""
+JAVASCRIPT = "javascript"
+"""The model's own script makes an object of the bytes."""
 
 _CODECS: dict[str, Codec] = {
     "elsys": Elsys(),
     "axioma-w1": AxiomaW1(),
     "cayenne-lpp": CayenneLpp(),
-    **product_codecs(),
+    "sensative-strips": SensativeStrips(),
+    "adeunis": Adeunis(),
+    "adeunis-ftd": AdeunisFieldTest(),
+    "elvaco-cmi": ElvacoCmi(),
+    "mcf88": Mcf88(),
+    "netvox": Netvox(),
+    "sensoneo": Sensoneo(),
+    "vegapuls-air": VegapulsAir(),
+    **milesight.product_codecs(),
+    **milesight_rooms.product_codecs(),
+    **decentlab.product_codecs(),
+    **dragino.product_codecs(),
+    **talkpool.product_codecs(),
 }
 
 
@@ -44,13 +66,17 @@ class DeviceModelLike(Protocol):
         """The fPorts with measurements; empty: any but 0."""
 
     @property
+    def script(self) -> str:
+        """The source of codec 'javascript'."""
+
+    @property
     def quantities(self) -> Sequence[Mapped]:
         """The mapping."""
 
 
 def codec_names() -> list[str]:
     """Every name a device model's `codec` may have."""
-    return [*_CODECS, OBJECT, NAMED_VALUES, LWM2M]
+    return [*_CODECS, OBJECT, NAMED_VALUES, LWM2M, JAVASCRIPT]
 
 
 def codec(name: str) -> Codec:
@@ -74,6 +100,7 @@ def decode(
 
     An empty list: understood, and there is nothing measured in it. Raises CodecError, and nothing of the uplink is to be
     used, when it cannot be understood. Every number is finite and fits 64 bits; at most MAX_MEASUREMENTS are returned.
+    A script may take as long as its bounds allow: with codec 'javascript' not for an event loop.
     """
     if f_port is not None and (f_port == 0 or (model.f_ports and f_port not in model.f_ports)):
         raise CodecError(f"fPort {f_port} carries no measurements of model '{model.id}'{_expected(model)}.")
@@ -118,6 +145,8 @@ def _decode(
         raise CodecError(f"Model '{model.id}' needs payload bytes, and the uplink has none.")
     if f_port is None:  # not LoRaWAN
         f_port = model.f_ports[0] if model.f_ports else 1
+    if model.codec == JAVASCRIPT:
+        return MappedObject(model.quantities).decode_object(decode_script(model.script, payload, f_port, at), at)
     return codec(model.codec).decode(payload, f_port, at)
 
 

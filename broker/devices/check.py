@@ -5,15 +5,21 @@ from __future__ import annotations
 import re
 
 from broker.codecs.downlink import check_template
+from broker.codecs.javascript.sandbox import MOST_SOURCE
 from broker.codecs.quantities import accepted_units, quantity_names
-from broker.codecs.registry import codec_names
+from broker.codecs.registry import JAVASCRIPT, codec_names
 from broker.devices.alarms.check import check_watching
-from broker.devices.model import Device, DeviceModel, VirtualSensor
+from broker.devices.model import Device, DeviceModel, Personal, VirtualSensor
 from broker.devices.processing.rules import check_processing
 from broker.errors import BadRequestData
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}", re.ASCII)
+
+MOST_DAYS = 36_500
+"""Of retention: a hundred years."""
+MOST_CHARACTERS = 500
+"""Of a purpose, count."""
 
 
 def check_id(value: str, what: str) -> None:
@@ -31,6 +37,10 @@ def check_model(model: DeviceModel) -> None:
         raise BadRequestData(f"'codec' must be one of {', '.join(sorted(codec_names()))}; got '{model.codec[:60]}'.")
     for sent in model.quantities:
         _check_quantity(sent.quantity, "quantities")
+    if (model.codec == JAVASCRIPT) != bool(model.script):
+        raise BadRequestData("'script' must be there with codec 'javascript', and only then.")
+    if len(model.script) > MOST_SOURCE:
+        raise BadRequestData(f"'script' must have at most {MOST_SOURCE} characters, got {len(model.script)}.")
     for name, template in model.commands.items():
         check_id(name, "command")
         check_template(name, template, model.network)
@@ -58,8 +68,21 @@ def check_sensor(sensor: VirtualSensor) -> None:
                 f"'unit' of quantity '{output.quantity}' must be one of {', '.join(accepted_units(output.quantity))}; "
                 f"got '{output.unit[:20]}'."
             )
+    if sensor.personal is not None:
+        _check_personal(sensor.personal)
     check_processing(sensor)
     check_watching(sensor)
+
+
+def _check_personal(personal: Personal) -> None:
+    if not 1 <= personal.retention_days <= MOST_DAYS:
+        raise BadRequestData(
+            f"'personal.retentionDays' must be a whole number of days from 1 to {MOST_DAYS}, got {personal.retention_days}."
+        )
+    if not personal.purpose.strip() or len(personal.purpose) > MOST_CHARACTERS:
+        raise BadRequestData(
+            f"'personal.purpose' must say in 1 to {MOST_CHARACTERS} characters what the data is collected for."
+        )
 
 
 def _check_quantity(name: str, where: str) -> None:

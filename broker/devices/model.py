@@ -35,7 +35,9 @@ class DeviceModel(Struct, frozen=True, rename="camel", forbid_unknown_fields=Tru
     name: str
     codec: str
     """A name known to `broker.codecs.registry`: elsys, milesight, axioma-w1, cayenne-lpp, …; 'object' takes what the
-    network decoded, 'senml' takes named values; both by `quantities[].source`."""
+    network decoded, 'senml' takes named values, 'javascript' is `script`; all three by `quantities[].source`."""
+    script: str = ""
+    """The source of codec 'javascript', as the vendor publishes it (docs/codecs.md)."""
     network: Literal["lorawan", "nb-iot"] = "lorawan"
     f_ports: tuple[int, ...] = ()
     """The fPorts that carry measurements; empty: any but 0."""
@@ -69,6 +71,10 @@ class DeviceState(Struct, frozen=True, rename="camel", kw_only=True):
     rssi: float | None = None
     snr: float | None = None
     gateway: str | None = None
+    gateway_location: tuple[float, float] | None = None
+    """Longitude, latitude of the gateway that heard best."""
+    margin: int | None = None
+    """Signal-to-noise ratio of the last request for its status, as the device heard it, dB above what it needs."""
     battery_percent: float | None = None
     battery_volts: float | None = None
     joined_at: Micros | None = None
@@ -154,6 +160,15 @@ class Watch(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_
     """Of kinds of alarm, where it shall not be the default."""
 
 
+class Personal(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """That a virtual sensor's values are personal data (home care): how long they are kept, and what for."""
+
+    retention_days: int
+    """Days from the observation, at least 1; then history and raw uplinks go for good."""
+    purpose: str
+    """What for they are collected, for people (GDPR, article 5.1 b)."""
+
+
 class VirtualSensor(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
     """The lasting identity that the city knows."""
 
@@ -177,6 +192,8 @@ class VirtualSensor(Struct, frozen=True, rename="camel", forbid_unknown_fields=T
     thresholds: tuple[Threshold, ...] = ()
     managed_by: str = ""
     """As of a device model."""
+    personal: Personal | None = None
+    """None: what it observes is no personal data. Once it is, it stays so."""
 
     @property
     def entities(self) -> set[str]:

@@ -4,8 +4,13 @@ explained by the configuration of its time.
 
 from __future__ import annotations
 
+from typing import Final
+
 from broker.clock import Stamp
 from broker.stores.base import RecordKind, RecordWrite
+
+PERSONAL: Final = "personal"
+"""The key that revisions of virtual sensors carry that were marked as personal data."""
 
 
 def revision_key(kind: RecordKind, thing_id: str) -> str:
@@ -26,5 +31,5 @@ def revision(write: RecordWrite, stamp: Stamp) -> RecordWrite:
         {"of": write.kind, "id": write.id, "version": write.version, "at": stamp.now, "body": write.body},
         stamp.version,
         0,
-        (revision_key(write.kind, write.id),),
+        (revision_key(write.kind, write.id), *((PERSONAL,) if write.body and write.body.get("personal") else ())),
     )

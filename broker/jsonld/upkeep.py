@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from broker.ending import end
 from broker.errors import BrokerError
 from broker.jsonld.resolver import ContextResolver
 from broker.jsonld.stored import Shelf, Use
@@ -44,8 +45,7 @@ class Upkeep:
         async with asyncio.TaskGroup() as tasks:
             work = [tasks.create_task(one) for one in (self._refresh(), self._keep_step(), self._write_uses())]
             await self._closing.wait()
-            for task in work:
-                task.cancel()
+            await end(work)
 
     async def close(self) -> None:
         """Write what is counted, and stop."""

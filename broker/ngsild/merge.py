@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from broker.clock import Micros
+from broker.clock import Micros, parse_iso
 from broker.errors import BadRequestData, ResourceNotFound
 from broker.ngsild.change import AttributeTrigger
 from broker.ngsild.expired import has_expired
@@ -234,6 +234,17 @@ def expire(entity: Entity, now: Micros, at: str) -> Outcome:
     for name, instances in entity["attrs"].items():
         for instance in instances:
             if has_expired(instance, now):
+                work.remove(name, instance.get("datasetId", ""))
+    return work.outcome()
+
+
+def without_aged(entity: Entity, names: Iterable[Iri], before: Micros, at: str) -> Outcome:
+    """The instances of these attributes that were observed (or else modified) before a time are gone."""
+    work = _Work(entity, at)
+    for name in names:
+        for instance in entity["attrs"].get(name, ()):
+            observed = parse_iso(instance.get("observedAt") or instance.get("modifiedAt") or "")
+            if observed is not None and observed < before:
                 work.remove(name, instance.get("datasetId", ""))
     return work.outcome()
 

@@ -87,6 +87,9 @@ DEFAULT_VOCAB: Final = "https://uri.etsi.org/ngsi-ld/default-context/"
 IMPLAUSIBLE: Final[Iri] = DEFAULT_VOCAB + "implausible"
 """Sub-attribute of a device's value that failed checks of plausibility: their names."""
 
+PERSONAL_ALERTS: Final = "urn:ngsi-ld:Alert:personal-"
+"""How the ids of alarms' entities begin that tell of personal data."""
+
 LOCATION: Final[Iri] = "https://uri.etsi.org/ngsi-ld/location"
 
 

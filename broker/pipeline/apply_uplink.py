@@ -137,10 +137,14 @@ class ApplyUplink:
         if uplink.kind != "up" or (uplink.payload is None and uplink.decoded is None and not uplink.values):
             return self._ended(view, "applied", "", at=uplink.observed_at)
         if self.decoded.problem:
-            if self.was == "applied":
-                return Effects(Receipt(self.uplink_id, "applied", f"Left as it was: {self.decoded.problem}"))
-            return self._ended(view, "rejected", self.decoded.problem, at=uplink.observed_at)
+            return self._refused(view, self.decoded.problem)
         return self._observed(view, stamp)
+
+    def _refused(self, view: View, problem: str) -> Effects[Receipt | Stale]:
+        """It cannot be understood; what was understood once is left as it is."""
+        if self.was == "applied":
+            return Effects(Receipt(self.uplink_id, "applied", f"Left as it was: {problem}"))
+        return self._ended(view, "rejected", problem, at=self.uplink.observed_at)
 
     def _concerned(self) -> bool:
         """Whether a kept uplink tells of the time that is looked at again."""
@@ -165,7 +169,7 @@ class ApplyUplink:
             try:
                 processed = self._processed(view, resolution)
             except CodecError as error:
-                return self._ended(view, "rejected", str(error), at=at)
+                return self._refused(view, str(error))
             effects = self._entity_effects(view, processed.observations, stamp)
             failed = [one for one in processed.observations if one.failed]
             reason = _left_out(odd, resolution, failed, self.limits)
@@ -269,6 +273,8 @@ class ApplyUplink:
                 rssi=radio.rssi if radio else None,
                 snr=radio.snr if radio else None,
                 gateway=radio.gateway_id if radio else None,
+                gateway_location=radio.gateway_location if radio else None,
+                margin=uplink.meta.get("margin"),
                 battery_percent=uplink.battery_percent,
                 location=uplink.location,
                 measurements=measurements,

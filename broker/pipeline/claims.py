@@ -19,10 +19,10 @@ from broker.devices.swaps import Swap, Swapped, Unbind, Unbound
 from broker.devices.take_back import Reattributed
 from broker.devices.undoing import TakeEffect, Undo, Undone
 from broker.errors import ResourceNotFound
+from broker.pipeline.expiry import Executor
 from broker.pipeline.intake import Uplink
 from broker.pipeline.preview import preview
 from broker.pipeline.uplinks import Uplinks
-from broker.pipeline.writer import Writer
 from broker.stores.base import TenantStore, UplinkRow
 
 log = structlog.get_logger(__name__)
@@ -59,7 +59,7 @@ class Claims:
     def __init__(
         self,
         store: TenantStore,
-        writer: Writer,
+        writer: Executor,
         uplinks: Uplinks,
         read_again: Callable[[UplinkRow], Uplink],
         clock: Clock,
@@ -153,7 +153,13 @@ class Claims:
         device = None
         async for row in rows:
             device = row.device_id
-            receipt = await self._uplinks.replay(self._read_again(row), row, since)
+            try:
+                uplink = self._read_again(row)
+            except ValueError as error:
+                # Its network is described otherwise in the settings than when it came in: it stays as it is.
+                log.warning("uplink.not_read_again", uplink=row.id, source=row.source, reason=str(error))
+                continue
+            receipt = await self._uplinks.replay(uplink, row, since)
             count[receipt.outcome] += row.status != receipt.outcome or row.status != "applied"
         if count["applied"] or count["rejected"]:
             log.info("uplinks.replayed", device=device, **count)

@@ -76,6 +76,7 @@ class Downlinks:
         """Whether this process is the one that sends."""
         self._woken = asyncio.Event()
         self._stopping = False
+        self._stop = asyncio.Event()
         self._ended = asyncio.Event()
         self._ended.set()
         self._depth = metrics.queue_depth.labels("downlinks")
@@ -133,7 +134,7 @@ class Downlinks:
         self._ended.clear()
         try:
             async with asyncio.TaskGroup() as group:
-                holding = group.create_task(self._hold())
+                group.create_task(self._hold())
                 while not self._stopping:
                     self._woken.clear()
                     try:
@@ -143,24 +144,28 @@ class Downlinks:
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(self._settings.look_seconds):
                             await self._woken.wait()
-                holding.cancel()
         finally:
             self._ended.set()
 
     async def _hold(self) -> None:
-        """Keep the lease, however long a look takes; without it nothing is begun."""
-        while True:
+        """Keep the lease, however long a look takes; without it nothing is begun.
+
+        Ends by itself: a driver may take a cancellation for its own.
+        """
+        while not self._stopping:
             try:
                 self._held = await self._store.lease(LEASE, self._owner, LEASE_SECONDS)
             except BrokerError:
                 self._held = False
-            await asyncio.sleep(
-                LEASE_SECONDS / 5 if self._held else min(LEASE_SECONDS / 5, self._settings.look_seconds)
-            )
+            pause = LEASE_SECONDS / 5 if self._held else min(LEASE_SECONDS / 5, self._settings.look_seconds)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._stop.wait()
 
     async def close(self) -> None:
         """Begin nothing more; returns when what was under way is written down (at most `handover_seconds` and a commit)."""
         self._stopping = True
+        self._stop.set()
         self._woken.set()
         try:
             async with asyncio.timeout(self._settings.handover_seconds + 2):

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from broker.clock import SECOND, Clock, Micros
+from broker.clock import DAY, SECOND, Clock, Micros
 from broker.entities.expiry import RemoveExpired
 from broker.errors import BrokerError
 from broker.stores.base import TenantStore
@@ -21,8 +21,6 @@ LOOK_SECONDS: Final = 2.0
 AT_ONCE: Final = 200
 """Entities that one command looks after, count: others' commands are applied in between."""
 
-
-DAY: Final[Micros] = 24 * 3600 * SECOND
 FORGET_EVERY: Final[Micros] = 3600 * SECOND
 
 

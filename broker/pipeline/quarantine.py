@@ -6,10 +6,10 @@ import asyncio
 
 import structlog
 
-from broker.clock import SECOND, Clock, id_floor
+from broker.clock import DAY, Clock, id_floor
 from broker.devices.quarantine import Discard
 from broker.errors import BrokerError, ResourceNotFound
-from broker.pipeline.writer import Writer
+from broker.pipeline.expiry import Executor
 from broker.stores.base import TenantStore
 
 log = structlog.get_logger(__name__)
@@ -18,13 +18,12 @@ PAGE = 500
 """Uplinks discarded at once."""
 SWEEP_SECONDS = 3600.0
 """How often the quarantine is looked through for what has waited too long."""
-DAY = 24 * 3600 * SECOND
 
 
 class Quarantine:
     """Discards what waits."""
 
-    def __init__(self, store: TenantStore, writer: Writer, clock: Clock, keep_days: int) -> None:
+    def __init__(self, store: TenantStore, writer: Executor, clock: Clock, keep_days: int) -> None:
         """`keep_days`: how long anything waits; 0 for ever."""
         self._store = store
         self._writer = writer

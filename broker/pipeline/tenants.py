@@ -26,6 +26,7 @@ from broker.errors import (
     StoreUnavailable,
 )
 from broker.pipeline.expiry import Expiry
+from broker.pipeline.personal import PersonalData
 from broker.pipeline.writer import Writer
 from broker.stores.base import Record, TenantStore
 from broker.subscriptions.delivery import Delivery
@@ -49,6 +50,7 @@ class Tenant:
     writer: Writer
     delivery: Delivery
     expiry: Expiry
+    personal: PersonalData
 
     async def serve(self) -> None:
         """Run its parts until they have ended (see `Tenants.close`)."""

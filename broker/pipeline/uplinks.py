@@ -13,14 +13,12 @@ from prometheus_client import Counter
 
 from broker import metrics
 from broker.clock import Clock, Micros
-from broker.codecs.base import CodecError
-from broker.codecs.registry import decode
 from broker.config import Limits
-from broker.devices.model import DeviceModel
 from broker.devices.registry import as_device, as_model
 from broker.errors import Overloaded
 from broker.logs import TRACE
 from broker.pipeline.apply_uplink import UNHEARD, ApplyUplink, Decoded, Stale
+from broker.pipeline.decoding import Decoders
 from broker.pipeline.intake import Receipt, Uplink
 from broker.pipeline.keep_message import KeepMessage
 from broker.pipeline.writer import Writer
@@ -38,12 +36,13 @@ DECODE_TRIES = 5
 class Uplinks:
     """The `Intake` that adapters are given."""
 
-    def __init__(self, store: TenantStore, writer: Writer, clock: Clock, limits: Limits) -> None:
+    def __init__(self, store: TenantStore, writer: Writer, clock: Clock, limits: Limits, decoders: Decoders) -> None:
         self._store = store
         self._writer = writer
         self._registry = RecordCache(store)
         self._clock = clock
         self._limits = limits
+        self._decoders = decoders
 
     async def submit(self, uplink: Uplink, *, wait: bool) -> Receipt:
         """Apply an uplink durably (see `Intake`)."""
@@ -95,7 +94,7 @@ class Uplinks:
         model = as_model(record)
         if uplink.kind != "up":
             return Decoded(model, record.version)
-        return decode_by(model, record.version, uplink)
+        return await self._decoders.decode(model, record.version, uplink)
 
     def _tell(self, uplink: Uplink, receipt: Receipt, decoded: Decoded, request: str) -> None:
         _counter(uplink.source, receipt.outcome).inc()
@@ -122,21 +121,3 @@ class Uplinks:
 @cache
 def _counter(source: str, outcome: str) -> Counter:
     return metrics.uplinks.labels(source, outcome)
-
-
-def decode_by(model: DeviceModel, version: int, uplink: Uplink) -> Decoded:
-    """The uplink's measurements by a device model, or why there are none."""
-    if uplink.payload is None and uplink.decoded is None and not uplink.values:
-        return Decoded(model, version)
-    try:
-        measurements = decode(
-            model,
-            payload=uplink.payload,
-            f_port=uplink.f_port,
-            decoded=uplink.decoded,
-            values=uplink.values,
-            at=uplink.observed_at,
-        )
-    except CodecError as error:
-        return Decoded(model, version, problem=str(error))
-    return Decoded(model, version, measurements)

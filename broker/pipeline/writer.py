@@ -20,10 +20,12 @@ from typing import Any, TypeVar
 import structlog
 
 from broker import metrics
+from broker.access.personal import NOTHING
 from broker.clock import Clock, Stamp
 from broker.config import Writer as WriterSettings
 from broker.errors import BrokerError, InternalError, Overloaded
 from broker.logs import TRACE
+from broker.pipeline.personal import PersonalData
 from broker.stores.base import (
     UNCOUNTED_KINDS,
     ChangeSet,
@@ -79,8 +81,10 @@ class Writer:
         index: SubscriptionIndex,
         on_commit: Callable[[Sequence[OutboxRow]], None],
         tenant: str = "",
+        personal: PersonalData | None = None,
     ) -> None:
-        """`tenant` is for the metrics: each has a queue of its own."""
+        """`tenant` is for the metrics: each has a queue of its own. `personal`: what only those are told who are granted it."""
+        self._personal = personal
         self._store = store
         self._clock = clock
         self._settings = settings
@@ -208,6 +212,8 @@ class Writer:
         for attempt in range(CONFLICT_TRIES):
             snapshot, asked = await self._load(group)
             await self._keep_index_in_step(snapshot)
+            if self._personal is not None:
+                await self._personal.in_step(snapshot.epochs)
             applied = self._apply(group, snapshot, asked)
             try:
                 if applied.changes:
@@ -284,9 +290,13 @@ class Writer:
         changes.superseded += effects.superseded
         changes.uplinks += effects.uplinks
         changes.uplink_updates += effects.uplink_updates
+        personal = NOTHING
+        if self._personal is not None:
+            self._personal.follow(effects.records)
+            personal = self._personal.known
         serial = 0
         for change in effects.changes:
-            for subscription_id in self._index.match(change, stamp.now):
+            for subscription_id in self._index.match(change, stamp.now, granted=personal.entity(change.entity_id)):
                 changes.outbox.append(owed(change, subscription_id, stamp.version, stamp.now, serial, trace))
                 serial += 1
 
@@ -299,6 +309,8 @@ class Writer:
     def _settle(self, applied: _Applied) -> None:
         """The commit stands: bring the index along, tell delivery, then whoever waits."""
         self._follow(applied.changes)
+        if self._personal is not None:
+            self._personal.committed(applied.changes.records)
         if applied.changes.outbox:
             self._on_commit(applied.changes.outbox)
         for waiting, result in applied.results:

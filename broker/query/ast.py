@@ -183,6 +183,24 @@ class EntitySelector:
 
 
 @dataclass(frozen=True, slots=True)
+class Excluded:
+    """Entities that are as if they were not there: those with these ids, and those whose ids begin so."""
+
+    ids: frozenset[str] = frozenset()
+    prefix: str = ""
+    """ASCII; '' for none."""
+
+    def has(self, entity_id: str) -> bool:
+        """Whether the entity is one of them."""
+        return entity_id in self.ids or (self.prefix != "" and entity_id.startswith(self.prefix))
+
+    @property
+    def behind_prefix(self) -> str:
+        """The first text that is behind all that begin with the prefix."""
+        return self.prefix[:-1] + chr(ord(self.prefix[-1]) + 1)
+
+
+@dataclass(frozen=True, slots=True)
 class EntityQuery:
     """What selects entities (5.7.2). All given conditions must hold; None or empty means no condition."""
 
@@ -208,5 +226,7 @@ class EntityQuery:
     count: bool = False
     after: str | None = None
     """Where the page begins: the `next` of the page before it, instead of `offset` (`broker.stores.base.Page`)."""
+    excluded: Excluded | None = None
+    """Not these."""
     now: Micros | None = None
     """Entities whose own expiresAt is not after this moment are not selected (4.22); None: all are."""

@@ -37,6 +37,7 @@ Kinds (`values.comparable`)
 
 Others
     | ids              | the entity's id is one of them                                                                 |
+    | excluded         | its id is not one of them, and does not begin so                                               |
     | id_pattern       | is found in the id (not anchored)                                                              |
     | selectors        | all that any one of them asks for                                                              |
     | types            | HasType: among the entity's types                                                              |
@@ -94,6 +95,9 @@ def compile_query(query: EntityQuery) -> Matcher:
     if query.ids:
         wanted = frozenset(query.ids)
         tests.append(lambda entity: entity["id"] in wanted)
+    if query.excluded is not None:
+        excluded = query.excluded.has
+        tests.append(lambda entity: not excluded(entity["id"]))
     if query.types is not None:
         tests.append(_compile_types(query.types))
     if query.selectors:

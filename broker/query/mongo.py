@@ -10,7 +10,7 @@
 | geo                                                  | cells                | no                                     |
 | q: createdAt, expiresAt compared with moments        | since, ends          | yes                                    |
 | q: modifiedAt, other uses of the three               | none                 | no                                     |
-| now                                                  | none: tested on what | yes                                    |
+| now, excluded                                        | none: tested on what | yes                                    |
 |                                                      | the others find      |                                        |
 
 Values from users stand only where MongoDB takes data, never as names of fields or operators.
@@ -32,6 +32,7 @@ from broker.query.ast import (
     AnyType,
     Comparison,
     EntityQuery,
+    Excluded,
     Exists,
     GeoQuery,
     HasType,
@@ -90,9 +91,26 @@ def compile_query(query: EntityQuery) -> Selection:
         parts.append(_scope(query.scope))
     if query.geo is not None:
         parts.append(_geo(query.geo))
+    if query.excluded is not None:
+        parts.append(Selection({"$nor": _ids_of(query.excluded)}, True))
     if query.now is not None:
         parts.append(Selection({"ends": {"$not": {"$lte": query.now}}}, True))
     return _all(parts)
+
+
+def left_out(query: EntityQuery) -> Filter:
+    """The filter of those that `query` would select if it did not exclude them."""
+    assert query.excluded is not None
+    filters = [compile_query(replace(query, excluded=None)).filter, {"$or": _ids_of(query.excluded)}]
+    return {"$and": [each for each in filters if each]}
+
+
+def _ids_of(excluded: Excluded) -> list[Filter]:
+    """Any of which holds for what is excluded; never empty."""
+    some: list[Filter] = [{"_id": {"$in": sorted(excluded.ids)}}]
+    if excluded.prefix:
+        some.append({"_id": {"$gte": excluded.prefix, "$lt": excluded.behind_prefix}})
+    return some
 
 
 def ended(query: EntityQuery) -> Filter:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
+from broker.jsonio import dumps
 from broker.ngsild.model import Iri
 from broker.query.ast import (
     AllScopes,
@@ -20,6 +22,7 @@ from broker.query.ast import (
     AnyType,
     Comparison,
     EntityQuery,
+    Excluded,
     Exists,
     GeoQuery,
     HasType,
@@ -121,6 +124,8 @@ class Condition:
     """Each entity is looked up in indexes on its own: nothing is gathered before the first is tested."""
     type_number: int | None = None
     """The type's number, where one type is all that is asked."""
+    left_out: Select | None = None
+    """The rows whose entities are not selected, where that is all the condition says."""
 
     @property
     def ordered(self) -> bool:
@@ -165,7 +170,24 @@ def conditions(query: EntityQuery, names: Names) -> list[Condition]:
         made += [_q(term, names) for term in terms]
     if query.geo is not None:
         made.append(_geo(query.geo, names))
+    if query.excluded is not None:
+        made.append(_without(query.excluded))
     return made
+
+
+def _without(excluded: Excluded) -> Condition:
+    """All but some, whose numbers are gathered by the index over ids; for a page, the matcher tells them sooner."""
+    where, params = "id IN (SELECT value FROM json_each(?))", [_as_json(excluded.ids)]
+    if excluded.prefix:
+        where += " OR (id >= ? AND id < ?)"
+        params += [excluded.prefix, excluded.behind_prefix]
+    rows = Select("entity", where, tuple(params), ordered=False)
+    return Condition(f"e.n NOT IN ({rows.numbers()})", rows.params, probes=False, left_out=rows)
+
+
+@lru_cache(maxsize=16)
+def _as_json(ids: frozenset[str]) -> str:
+    return dumps(sorted(ids)).decode()
 
 
 def _flat(condition: Condition | tuple[Condition, ...]) -> tuple[Condition, ...]:

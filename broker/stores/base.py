@@ -7,7 +7,7 @@ which every commit that writes records of that kind moves on by one: caches comp
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
@@ -492,6 +492,24 @@ class TenantStore(Protocol):
 
     async def forget_told(self, before: Micros) -> int:
         """Forget who was told before a time: how many notifications."""
+        ...
+
+    async def forget_history(
+        self, entity_id: str, attribute: Iri | None, since: Micros, before: Micros, limit: int
+    ) -> int:
+        """Delete for good at most `limit` history rows of an entity, of one attribute or of all, with since <= observed_at
+        < before; superseded ones, too: how many.
+        """
+        ...
+
+    async def forget_uplinks(self, device_id: str, since: Micros, before: Micros, limit: int) -> int:
+        """Delete for good at most `limit` raw uplinks of a device, received with since <= time < before: how many. Their
+        frames are not known any more.
+        """
+        ...
+
+    async def forget_letters(self, entity_ids: Collection[str], before: Micros) -> int:
+        """Delete for good what is owed, or was given up on, of changes of these entities before a time: how many."""
         ...
 
     async def lease(self, name: str, owner: str, seconds: float) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import structlog
@@ -15,6 +15,7 @@ import structlog
 from broker import metrics
 from broker.clock import Clock
 from broker.config import Delivery as DeliverySettings
+from broker.ending import end
 from broker.errors import StoreUnavailable
 from broker.jsonld.context import Context
 from broker.outbound import Outbound
@@ -31,8 +32,6 @@ SHARED_SCAN_SECONDS = 1.0
 """The same where other processes write to the outbox as well: how late their notifications may be found."""
 WATCH_SECONDS = 0.5
 """How often it is looked whether subscriptions have changed."""
-CANCEL_AGAIN_SECONDS = 0.2
-"""How long a task has to end before it is cancelled once more."""
 SETTLE_LAST_SECONDS = 2.0
 """Time to write down what was delivered, at the end."""
 
@@ -111,7 +110,7 @@ class Delivery:
                     group.create_task(self._scan(), name="delivery scan"),
                 ]
                 await self._stopped.wait()
-                await _end(chores)
+                await end(chores)
         finally:
             self._group = None
             self._means.stopping = True
@@ -201,12 +200,3 @@ class Delivery:
             log.warning(
                 "delivery.settle_skipped", reason="The store did not answer; some notifications will be sent again."
             )
-
-
-async def _end(chores: Iterable[asyncio.Task[None]]) -> None:
-    """Cancel the tasks until they have ended: pymongo loses a cancellation that comes while it makes a connection."""
-    running = set(chores)
-    while running:
-        for chore in running:
-            chore.cancel()
-        _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN_SECONDS)

@@ -82,8 +82,11 @@ class SubscriptionIndex:
                 if not bucket:
                     del self._buckets[key]
 
-    def match(self, change: EntityChange, now: Micros) -> list[str]:
-        """The ids of the active subscriptions that `change` triggers, in a stable order (5.8.6)."""
+    def match(self, change: EntityChange, now: Micros, *, granted: bool = False) -> list[str]:
+        """The ids of the active subscriptions that `change` triggers, in a stable order (5.8.6).
+
+        `granted`: the change is told only to subscriptions that are granted personal data.
+        """
         if not self._buckets:
             return []
         entity = change.entity
@@ -98,7 +101,8 @@ class SubscriptionIndex:
         return sorted(
             subscription.id
             for subscription in found.values()
-            if subscription.status(now) == "active"
+            if (subscription.granted or not granted)
+            and subscription.status(now) == "active"
             and _triggered(subscription, change)
             and any(selector.matches(entity) for selector in subscription.selectors)
         )

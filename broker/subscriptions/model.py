@@ -1,11 +1,12 @@
 """Subscription documents in and out, and the body that is stored (record kind 'subscription').
 
     {"id": "urn:…", "document": {…}, "terms": {"entities": {"Room": "https://…/Room"}, "q": {…}, …},
-     "context": …, "contextUrl": …, "createdAt": "…Z", "modifiedAt": "…Z"}
+     "context": …, "contextUrl": …, "createdAt": "…Z", "modifiedAt": "…Z", "granted": true}
 
 `document` is as the subscriber wrote it, without '@context', 'id' and what is generated. `terms` are the names in each of
 its members and the IRIs that the @context of that request gave them; `context` is that @context (a URL, a list, an
-object), None for the core one alone, and `contextUrl` names it in a Link header where that is not its only URL. Source: ETSI GS CIM 009 v1.9.1, 5.2.12-5.2.15, 5.8.1-5.8.3.
+object), None for the core one alone, and `contextUrl` names it in a Link header where that is not its only URL. `granted`
+is there when it was made with the grant of personal data. Source: ETSI GS CIM 009 v1.9.1, 5.2.12-5.2.15, 5.8.1-5.8.3.
 """
 
 from __future__ import annotations

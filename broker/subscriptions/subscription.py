@@ -94,6 +94,8 @@ class Subscription:
     active: bool
     context: Any
     """The @context to notify with: a URL, or what may stand in '@context'; None for the core one."""
+    granted: bool = False
+    """Whether it was made by somebody who may see personal data, and so is told of it."""
     context_url: str | None = None
     """What names `context` in a Link header, where that is not its only URL (5.13.1)."""
 
@@ -111,7 +113,7 @@ def compile_subscription(body: dict[str, Any], limits: Limits) -> Subscription:
     subscription = read_subscription(
         body["id"], document, body.get("context"), lambda member: terms.get(member, {}).__getitem__, limits
     )
-    return replace(subscription, context_url=body.get("contextUrl"))
+    return replace(subscription, context_url=body.get("contextUrl"), granted=body.get("granted") is True)
 
 
 def read_subscription(

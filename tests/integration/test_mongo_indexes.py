@@ -18,6 +18,7 @@ from broker.query.ast import (
     AnyType,
     Comparison,
     EntityQuery,
+    Excluded,
     Exists,
     GeoQuery,
     HasType,
@@ -26,7 +27,7 @@ from broker.query.ast import (
     Range,
     ScopeIs,
 )
-from broker.query.mongo import compile_query, ended
+from broker.query.mongo import compile_query, ended, left_out
 from broker.stores.base import ChangeSet
 from broker.stores.mongo.entity_query import ORDER, behind, index_order
 from broker.stores.mongo.migrations import FIELDS_2, INDEXES_2
@@ -35,6 +36,7 @@ from tests.support.stores import entities_of, entity, history_row, iri, make_sto
 
 REAL = "KNUTPUNKT_TEST_MONGODB_URI" in os.environ
 ROOM = HasType(iri("Room"))
+SOME = Excluded(frozenset({"urn:e:1"}), "urn:e:9")
 PLACE = {"type": "Point", "coordinates": [17.0, 62.0]}
 
 
@@ -117,6 +119,8 @@ async def indexes_used(
         ("since", EntityQuery(q=Comparison(Path("createdAt"), ">", ("2026-01-01T00:00:00Z",)))),
         ("ends", EntityQuery(q=Comparison(Path("expiresAt"), "<", ("2026-01-01T00:00:00Z",)))),
         ("types", EntityQuery(types=ROOM, now=1)),
+        ("types", EntityQuery(types=ROOM, excluded=SOME)),
+        ("created", EntityQuery(excluded=SOME)),
         ("created", EntityQuery()),
     ],
     ids=str,
@@ -125,6 +129,11 @@ async def test_an_index_serves_the_condition(tenant: MongoTenant, index: str, qu
     where = compile_query(query).filter
     used = await indexes_used(tenant, "entities", where, index, ORDER)
     assert used == {index} or (used == {"newest"} and index == "since")  # the same, from its other end
+
+
+async def test_what_is_left_out_is_counted_by_its_ids(tenant: MongoTenant) -> None:
+    where = left_out(EntityQuery(types=HasType(iri("Bin")), excluded=SOME))
+    assert await indexes_used(tenant, "entities", where, "_id_", [("_id", 1)]) == {"_id_"}
 
 
 async def test_a_condition_on_an_attribute_looks_at_what_has_such_a_value_only(tenant: MongoTenant) -> None:

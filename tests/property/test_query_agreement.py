@@ -25,6 +25,7 @@ from broker.query.ast import (
     Comparison,
     EntityQuery,
     EntitySelector,
+    Excluded,
     Exists,
     GeoQuery,
     HasType,
@@ -246,6 +247,11 @@ conditions: dict[str, st.SearchStrategy[Any]] = {
     "order": st.lists(st.builds(OrderTerm, paths | members, st.booleans()), min_size=1, max_size=2).map(tuple)
     | st.builds(OrderTerm, st.just(Path(LOCATION)), st.booleans(), points).map(lambda term: (term,)),
     "now": st.sampled_from([ENDS - 1, ENDS]),
+    "excluded": st.builds(
+        Excluded,
+        st.frozensets(st.sampled_from(["urn:e:0", "urn:e:1", "urn:e:3", "urn:e:9"]), max_size=3),
+        st.sampled_from(["", "urn:e:2", "urn:f:", "urn:e:"]),
+    ),
 }
 
 

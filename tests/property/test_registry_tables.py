@@ -82,6 +82,8 @@ def table_of(kind: Any, things: list[Any], *, excel: bool) -> bytes:
 @given(st.lists(THINGS, min_size=1, max_size=4), st.booleans())
 @example([("virtual-sensors", sensor(channel="\x1f"))], False)
 @example([("virtual-sensors", sensor(entity=""))], False)
+@example([("virtual-sensors", sensor(unit=""))], False)
+@example([("virtual-sensors", sensor(unit="C62", channel="1"))], False)
 def test_a_thing_comes_back_from_its_row_as_it_was(things: list[tuple[Any, Any]], excel: bool) -> None:
     kind = things[0][0]
     same = [thing for each, thing in things if each == kind]

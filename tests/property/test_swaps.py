@@ -38,6 +38,7 @@ from broker.devices.undoing import Undo
 from broker.errors import BrokerError
 from broker.ngsild.model import default_instance
 from broker.pipeline.claims import Claims
+from broker.pipeline.decoding import Decoders
 from broker.pipeline.intake import SensedValue, Uplink
 from broker.pipeline.uplinks import Uplinks
 from broker.pipeline.writer import Writer
@@ -102,7 +103,7 @@ class World:
         self.writer = Writer(self.tenant, self.clock, WriterSettings(), SubscriptionIndex(), lambda rows: None)
         self.running = asyncio.create_task(self.writer.run())
         limits = Limits(clock_ahead_seconds=2 * SPAN)
-        self.uplinks = Uplinks(self.tenant, self.writer, self.clock, limits)
+        self.uplinks = Uplinks(self.tenant, self.writer, self.clock, limits, Decoders())
         self.claims = Claims(self.tenant, self.writer, self.uplinks, read_again, self.clock, limits)
         temperature = Quantity(quantity="temperature", unit="CEL", source="t")
         model = DeviceModel(id="m", vendor="V", name="M", codec="senml", network="nb-iot", quantities=(temperature,))

@@ -21,10 +21,17 @@ LD = "application/ld+json"
 class Api:
     """A client of one running broker."""
 
-    def __init__(self, running: Running, session: aiohttp.ClientSession) -> None:
-        self.running = running
+    def __init__(self, running: Running | None, session: aiohttp.ClientSession, url: str = "") -> None:
+        """`running`: the broker in this process; None for another, at `url`."""
+        self._running = running
         self._session = session
-        self.url = f"http://{running.host}:{running.port}"
+        self.url = f"http://{running.host}:{running.port}" if running is not None else url
+
+    @property
+    def running(self) -> Running:
+        """The broker, where it is in this process."""
+        assert self._running is not None
+        return self._running
 
     async def ask(
         self, method: str, path: str, document: Any = None, *, status: int | None = None, **headers: str
@@ -86,6 +93,13 @@ async def running_broker(folder: Path, **settings: Any) -> AsyncIterator[Api]:
                     yield Api(started.result(), session)
                 finally:
                     stop.set()
+
+
+@asynccontextmanager
+async def asking(url: str) -> AsyncIterator[Api]:
+    """A client of a broker that runs elsewhere."""
+    async with aiohttp.ClientSession() as session:
+        yield Api(None, session, url)
 
 
 def link(url: Any) -> str:

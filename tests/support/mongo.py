@@ -91,9 +91,15 @@ def with_database(uri: str, name: str) -> str:
 
 @pytest.fixture
 def mongo_url(mongo_uri: str) -> Iterator[str]:
-    """A store URL with a database of its own for this test; it and its tenants' databases are dropped afterwards."""
+    """A store URL with a database of its own for this test.
+
+    On a server that stays, it and its tenants' databases are dropped afterwards. The stand-in goes with all it has, and may
+    take minutes to drop a large database.
+    """
     name = f"test_{secrets.token_hex(6)}"
     yield with_database(mongo_uri, name)
+    if not os.environ.get("KNUTPUNKT_TEST_MONGODB_URI"):
+        return
     with pymongo.MongoClient[dict[str, object]](mongo_uri) as client:
         for database in client.list_database_names():
             if database == name or database.startswith(f"{name}_"):

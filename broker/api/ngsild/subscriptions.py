@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from broker.access.personal import is_granted
 from broker.api.answer import answer
 from broker.api.context import Document, read_document, request_context, shared_url
 from broker.api.ids import subscription_id
@@ -45,6 +46,8 @@ def routes(services: Services) -> list[Route]:
         body = parse_subscription(sent.value, sent.names, sent.source, limits, services.clock.stamp(), new_id)
         tenant = await tenant_of(request, services, create=True)
         body["contextUrl"] = await _context_url(request, services, sent, tenant)
+        if is_granted():
+            body["granted"] = True
         await tenant.writer.execute(PutRecord("subscription", body["id"], body, when="absent"))
         return web.Response(status=201, headers={"Location": f"{ALL}/{quote(body['id'], safe=':@,;=+$')}"})
 

@@ -38,7 +38,7 @@ _MEANING: Final[dict[int, str]] = {
     304: "As If-None-Match has it already.",
     400: "The request is not valid; the detail says what, where, and what would be right.",
     401: "No token, or not one of ours; only where the broker's settings ask for one.",
-    403: "Too complex, or more than one page may hold.",
+    403: "Too complex, or more than one page may hold; personal data, and the token is not granted it.",
     404: "Not there, or no such tenant.",
     406: "None of the media types that the request accepts.",
     409: "It is there already, or its state forbids it.",
@@ -188,7 +188,7 @@ def _errors(route: Route) -> Iterator[int]:
         yield 401
     if standard or "{" in route.path:
         yield 404
-    if {"q", "limit", "join"} & route.parameters and standard:
+    if route.method != "GET" or ({"q", "limit", "join"} & route.parameters and standard):
         yield 403
     if len(route.media) > 1:
         yield 406

@@ -7,13 +7,25 @@ ours are 'environment', and `subCategory` is the kind of alarm. Beyond the model
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from broker.clock import Micros, Stamp, iso
 from broker.devices.alarms.model import Alarm
+from broker.devices.model import VirtualSensor
 from broker.devices.observe import device_urn
 from broker.ngsild.change import AttributeTrigger, EntityChange
-from broker.ngsild.model import DEFAULT_VOCAB, LOCATION, Attributes, Entity, Instance, Iri, default_instance, value_of
+from broker.ngsild.model import (
+    DEFAULT_VOCAB,
+    LOCATION,
+    PERSONAL_ALERTS,
+    Attributes,
+    Entity,
+    Instance,
+    Iri,
+    default_instance,
+    value_of,
+)
 from broker.stores.base import HistoryRow
 
 ALERT_TYPE: Final[Iri] = DEFAULT_VOCAB + "Alert"
@@ -22,6 +34,13 @@ ALARM_STATE: Final[Iri] = DEFAULT_VOCAB + "alarmState"
 # These two are terms of the core @context.
 _DESCRIPTION: Final[Iri] = "http://purl.org/dc/terms/description"
 _DATA: Final[Iri] = "https://uri.etsi.org/ngsi-ld/data"
+
+
+def alarm_ids(sensor: VirtualSensor, new_id: Callable[[], str]) -> Callable[[], str]:
+    """Makes ids of alarms: those of a personal virtual sensor are told by them."""
+    if sensor.personal is None:
+        return new_id
+    return lambda: PERSONAL_ALERTS.removeprefix(alert_urn("")) + new_id()
 
 
 def alert_urn(alarm_id: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from broker.clock import Micros, Stamp
+from broker.devices.alarms.alert import alarm_ids
 from broker.devices.alarms.due import heard_since, moved_key, silent_after, silent_at
 from broker.devices.alarms.effects import add_judged, health_needs
 from broker.devices.alarms.life import judge
@@ -118,7 +119,15 @@ def _judge(
         signals.append(Signal("silence", "good"))
         # From now on the device's state says when it is silent.
         health = msgspec.structs.replace(health, look_at=None)
-    judged = judge(health, signals, at=at, now=stamp.now, rules=rules_of(sensor), device=device, new_id=view.new_id)
+    judged = judge(
+        health,
+        signals,
+        at=at,
+        now=stamp.now,
+        rules=rules_of(sensor),
+        device=device,
+        new_id=alarm_ids(sensor, view.new_id),
+    )
     add_judged(effects, view, stamp, sensor, record, judged, device or None)
 
 

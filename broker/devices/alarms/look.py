@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from broker.clock import SECOND, Micros, Stamp, iso
+from broker.devices.alarms.alert import alarm_ids
 from broker.devices.alarms.due import Gap, due_key, interval, silent_at
 from broker.devices.alarms.effects import add_judged, alarm_needs, close_alarm, health_needs
 from broker.devices.alarms.life import judge
@@ -115,7 +116,7 @@ class LookAt(Alone):
             now=stamp.now,
             rules=rules_of(sensor),
             device=watched.device,
-            new_id=view.new_id,
+            new_id=alarm_ids(sensor, view.new_id),
         )
         add_judged(effects, view, stamp, sensor, record, judged, watched.device or None)
         return len(judged.opened), len(judged.closed)

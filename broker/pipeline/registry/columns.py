@@ -53,7 +53,7 @@ _BOOLEANS: Final = {
 """English, Swedish, and what Excel writes."""
 _NUMBER: Final = re.compile(r"[+-]?\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 _MANGLED: Final = re.compile(r"\d[.,]?\d*E\+\d+", re.ASCII)
-_WORD: Final = re.compile(r"([A-Za-z][A-Za-z0-9]*)(?:@([^=\s]+))?(?:=(\S+))?", re.ASCII)
+_WORD: Final = re.compile(r"([A-Za-z][A-Za-z0-9]*)(?::([A-Z0-9]{1,3}))?(?:@([^=\s]+))?(?:=(\S+))?", re.ASCII)
 
 
 @cache
@@ -151,11 +151,11 @@ def _output(name: str, word: str) -> dict[str, Any]:
     found = _WORD.fullmatch(word)
     if found is None:
         raise BadRequestData(
-            f"'{name}' must be words like temperature or humidity=relativeHumidity, or JSON; got '{word[:60]}'."
+            f"'{name}' must be words like temperature or humidity:C62=relativeHumidity, or JSON; got '{word[:60]}'."
         )
-    quantity, channel, attribute = found.groups()
+    quantity, unit, channel, attribute = found.groups()
     made = {"quantity": quantity, "attribute": attribute or default_attribute(quantity) or quantity}
-    return made | ({"channel": channel} if channel else {})
+    return made | ({"channel": channel} if channel else {}) | ({"unit": unit} if unit else {})
 
 
 def _as_words(outputs: list[dict[str, Any]]) -> str:
@@ -163,12 +163,13 @@ def _as_words(outputs: list[dict[str, Any]]) -> str:
     words: list[str] = []
     for output in outputs:
         quantity, attribute, channel = output["quantity"], output["attribute"], output["channel"]
-        word = f"{quantity}@{channel}={attribute}" if channel else f"{quantity}={attribute}"
+        unit = output.get("unit")
+        word = f"{quantity}{f':{unit}' if unit else ''}{f'@{channel}' if channel else ''}={attribute}"
         found = _WORD.fullmatch(word)
-        plain = to_body(Output(quantity=quantity, attribute=attribute, channel=channel))
+        plain = to_body(Output(quantity=quantity, attribute=attribute, channel=channel, unit=unit))
         if (
             found is None
-            or found.groups("") != (quantity, channel, attribute)
+            or found.groups() != (quantity, unit, channel or None, attribute)
             or output != plain
             or word.split() != [word]
         ):

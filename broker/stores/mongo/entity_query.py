@@ -100,6 +100,11 @@ async def _count(entities: AsyncCollection[Document], where: mongo.Filter, query
     What has expired is seldom there for long: it is counted by its own index and taken off, so that the rest can be
     counted on the index that serves the query.
     """
+    if query.excluded is not None:
+        # By their ids these are found at once, and the rest is again counted on the index that serves the query.
+        rest = replace(query, excluded=None)
+        all_of_them = await _count(entities, mongo.compile_query(rest).filter, rest)
+        return all_of_them - await entities.count_documents(mongo.left_out(query))
     if query.now is None:
         return await entities.count_documents(where)
     all_of_them = await entities.count_documents(mongo.compile_query(replace(query, now=None)).filter)

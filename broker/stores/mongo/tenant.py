@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
@@ -375,6 +375,34 @@ class MongoTenant:
         """See TenantStore."""
         with translated():
             return (await self.database["told"].delete_many({"delivered": {"$lt": before}})).deleted_count
+
+    # --- what is deleted for good ---
+
+    async def forget_history(
+        self, entity_id: str, attribute: Iri | None, since: Micros, before: Micros, limit: int
+    ) -> int:
+        """See TenantStore."""
+        where: Document = {"entity": entity_id, "observed": {"$gte": since, "$lt": before}}
+        if attribute is not None:
+            where["attribute"] = attribute
+        return await self._forget("history", where, limit)
+
+    async def forget_uplinks(self, device_id: str, since: Micros, before: Micros, limit: int) -> int:
+        """See TenantStore."""
+        return await self._forget("uplinks", {"device": device_id, "received": {"$gte": since, "$lt": before}}, limit)
+
+    async def forget_letters(self, entity_ids: Collection[str], before: Micros) -> int:
+        """See TenantStore."""
+        where = {"entity": {"$in": list(entity_ids)}, "at": {"$lt": before}}
+        with translated():
+            gone = [(await self.database[name].delete_many(where)).deleted_count for name in ("outbox", "dead_letters")]
+        return sum(gone)
+
+    async def _forget(self, collection: str, where: Document, limit: int) -> int:
+        rows = self.database[collection]
+        with translated():
+            ids = [row["_id"] async for row in rows.find(where, {"_id": 1}).limit(limit)] if limit > 0 else []
+            return (await rows.delete_many({"_id": {"$in": ids}})).deleted_count if ids else 0
 
     # --- leases ---
 

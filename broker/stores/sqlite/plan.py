@@ -14,11 +14,12 @@ What is not tested in SQL because it would gather too much is left to the matche
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from broker.query.ast import EntityQuery
-from broker.query.sql import ENDS, Condition, conditions
+from broker.query.sql import ENDS, Condition, Select, conditions
 from broker.stores.sqlite.names import number_of
 
 TINY = 128
@@ -101,19 +102,38 @@ class Search:
         return self._led(self._smallest(), whole=True)
 
     def count(self) -> int:
-        """How many there are, where the conditions are exact: counted on indexes, no entity is read."""
-        if not self.parts:
+        """How many there are, where the conditions are exact: counted on indexes, no entity is read.
+
+        The few that are left out are counted on their own and taken off.
+        """
+        left_out = [at for at, part in enumerate(self.parts) if part.left_out is not None]
+        if not left_out:
+            return self._counted_all([])
+        rows = self.parts[left_out[0]].left_out
+        assert rows is not None
+        return self._counted_all(left_out) - self._counted_among(rows, left_out)
+
+    def _counted_all(self, passed_over: list[int]) -> int:
+        parts = [part for at, part in enumerate(self.parts) if at not in passed_over]
+        if not parts:
             return self._census(0)
-        if len(self.parts) == 1 and self.parts[0].type_number is not None:
-            return self._census(self.parts[0].type_number)
+        if len(parts) == 1 and parts[0].type_number is not None:
+            return self._census(parts[0].type_number)
         lead = self._smallest()
-        where, params, _ = self._tests(lead, whole=True)
+        where, params, _ = self._tests(lead, whole=True, passed_over=passed_over)
         entities = "entity"
         if lead is not None:
             entities = f"(SELECT DISTINCT n FROM ({self.parts[lead].numbers()}))"  # noqa: S608
             params = [*self.parts[lead].select_params, *params]
         statement = f"SELECT count(*) FROM {entities} e WHERE {' AND '.join(where) or '1'}"  # noqa: S608
         return int(self._connection.execute(statement, params).fetchone()[0])
+
+    def _counted_among(self, rows: Select, passed_over: list[int]) -> int:
+        where, params, _ = self._tests(None, whole=True, passed_over=passed_over)
+        statement = (
+            f"SELECT count(*) FROM (SELECT DISTINCT n FROM ({rows.numbers()})) e WHERE {' AND '.join(where) or '1'}"  # noqa: S608
+        )
+        return int(self._connection.execute(statement, [*rows.params, *params]).fetchone()[0])
 
     def _smallest(self) -> int | None:
         sizes = [(self._size(self.parts[at], MANY), self.parts[at].ordered, at) for at in self._sizes]
@@ -143,13 +163,15 @@ class Search:
             params = [*led.select_params, *params]
         return Candidates(f"{source} WHERE {' AND '.join(where) or '1'}", tuple(params), exact, number)
 
-    def _tests(self, lead: int | None, *, whole: bool) -> tuple[list[str], list[Any], bool]:
+    def _tests(
+        self, lead: int | None, *, whole: bool, passed_over: Sequence[int] = ()
+    ) -> tuple[list[str], list[Any], bool]:
         """What SQL tests beside the lead, and whether that is all there is to test."""
         exact = True
         where: list[str] = []
         params: list[Any] = []
         for at, part in enumerate(self.parts):
-            if at == lead:
+            if at == lead or at in passed_over:
                 continue
             kept = part
             if not (whole or part.probes or self._sizes.get(at, self._counted) < self._counted):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import local
@@ -32,7 +32,7 @@ from broker.stores.base import (
     UplinkRow,
     UplinkStatus,
 )
-from broker.stores.sqlite import discovery, history, outbox, records, uplinks
+from broker.stores.sqlite import discovery, forgetting, history, outbox, records, uplinks
 from broker.stores.sqlite.connection import open_reader, open_writer, reading
 from broker.stores.sqlite.entities import Kept, read_entities
 from broker.stores.sqlite.memory import Memory
@@ -254,6 +254,28 @@ class SqliteTenant:
     async def forget_told(self, before: Micros) -> int:
         """Forget who was told before a time."""
         return await self._in(self._writing, lambda: self._writer.forget_told(before))
+
+    async def forget_history(
+        self, entity_id: str, attribute: Iri | None, since: Micros, before: Micros, limit: int
+    ) -> int:
+        """Delete history rows for good."""
+        return await self._in(
+            self._writing,
+            lambda: self._writer.forget(lambda on: forgetting.history(on, entity_id, attribute, since, before, limit)),
+        )
+
+    async def forget_uplinks(self, device_id: str, since: Micros, before: Micros, limit: int) -> int:
+        """Delete raw uplinks for good."""
+        return await self._in(
+            self._writing,
+            lambda: self._writer.forget(lambda on: forgetting.uplinks(on, device_id, since, before, limit)),
+        )
+
+    async def forget_letters(self, entity_ids: Collection[str], before: Micros) -> int:
+        """Delete notifications that wait for good."""
+        return await self._in(
+            self._writing, lambda: self._writer.forget(lambda on: forgetting.letters(on, entity_ids, before))
+        )
 
     async def lease(self, name: str, owner: str, seconds: float) -> bool:
         """True: no other process has the file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 
 from broker.clock import Micros
 from broker.stores.base import ChangeSet, Conflict, Record, RecordKind, changed_kinds
@@ -58,6 +59,16 @@ class Writer:
         """Forget who was told before a time."""
         with writing(self._connection):
             return forget_told(self._connection, before)
+
+    def forget(self, work: Callable[[sqlite3.Connection], int]) -> int:
+        """Delete for good: what stood there is overwritten in the file, which otherwise keeps it until the room is needed."""
+        connection = self._connection
+        connection.execute("PRAGMA secure_delete = ON")
+        try:
+            with writing(connection):
+                return work(connection)
+        finally:
+            connection.execute("PRAGMA secure_delete = FAST")
 
     def _current(self, changes: ChangeSet) -> dict[str, Kept | None]:
         current: dict[str, Kept | None] = {}

@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 
 from broker.clock import iso
-from broker.query.ast import AnyType, Comparison, EntityQuery, Exists, GeoQuery, HasType, OrderTerm, Q, Range, ScopeIs
+from broker.query.ast import (
+    AnyType,
+    Comparison,
+    EntityQuery,
+    Excluded,
+    Exists,
+    GeoQuery,
+    HasType,
+    OrderTerm,
+    Q,
+    Range,
+    ScopeIs,
+)
 from broker.query.ast import Path as QPath
 from broker.stores.base import TenantStore
 from broker.stores.sqlite.discovery import EXPIRING
@@ -18,6 +30,7 @@ from broker.stores.sqlite.plan import Search
 from tests.support.stores import MOMENT, entities_of, entity, iri, make_store, prop
 
 ROOM = HasType(iri("Room"))
+SOME = Excluded(frozenset(f"urn:e:{n}" for n in range(100)), "urn:e:49")
 CENTRE = {"type": "Point", "coordinates": [20.0, 63.0]}
 
 
@@ -96,6 +109,7 @@ def explained(path: Path, query: EntityQuery) -> list[str]:
             "moment USING PRIMARY KEY (kind=? AND at>?)",
         ),
         (EntityQuery(types=ROOM, now=MOMENT + 1), "moment USING PRIMARY KEY (kind=? AND at<?)"),
+        (EntityQuery(types=ROOM, excluded=SOME), "entity_type USING PRIMARY KEY (type=?)"),
     ],
 )
 async def test_a_filter_is_served_by_its_index(tenant: TenantStore, path: Path, query: EntityQuery, index: str) -> None:
@@ -108,6 +122,7 @@ async def test_a_filter_is_served_by_its_index(tenant: TenantStore, path: Path, 
     "query",
     [
         EntityQuery(types=ROOM),
+        EntityQuery(types=ROOM, excluded=SOME),
         EntityQuery(types=ROOM, q=compare("temperature", ">", 0)),
         EntityQuery(q=compare("temperature", ">", 0)),
         EntityQuery(types=AnyType((ROOM, HasType(iri("Bin"))))),
@@ -119,6 +134,18 @@ async def test_a_page_of_a_large_answer_is_met_in_order_without_sorting(
 ) -> None:
     steps = explained(path, query)
     assert not any("TEMP B-TREE" in step for step in steps), steps
+
+
+async def test_what_is_left_out_is_found_by_the_index_over_ids(tenant: TenantStore, path: Path) -> None:
+    connection = sqlite3.connect(path)
+    search = Search(connection, EntityQuery(types=ROOM, excluded=SOME))
+    statement, params = search.whole().bodies(0)
+    steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", params)]
+    assert search.count() == 2500 + 1 - len([n for n in range(5000) if n % 2 and SOME.has(f"urn:e:{n}")])
+    connection.close()
+    for bound in ("(id=?)", "(id>? AND id<?)"):
+        assert any(f"entity USING COVERING INDEX sqlite_autoindex_entity_1 {bound}" in step for step in steps), steps
+    assert not any(step.startswith("SCAN") and "VIRTUAL TABLE INDEX" not in step for step in steps), steps
 
 
 async def test_history_of_an_attribute_is_read_in_the_order_of_its_index(tenant: TenantStore, path: Path) -> None:
