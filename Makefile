@@ -33,7 +33,7 @@ demo: install
 test: install-dev
 	@deploy/apt-install mosquitto mosquitto
 	@deploy/apt-install coap-client-notls libcoap3-bin
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --maxschedchunk 1
 
 check: install-dev
 	$(BIN)/ruff format --check .

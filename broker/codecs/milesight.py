@@ -15,9 +15,9 @@ from broker.clock import Micros
 from broker.codecs.base import CodecError, Measurement
 from broker.codecs.reading import Findings, Reader, from_epoch
 
-_Take = Callable[[Findings, bytes, Micros], None]
-_Row = tuple[str, int, _Take]
-_Rows = Mapping[tuple[int, int], _Row]
+Take = Callable[[Findings, bytes, Micros], None]
+_Row = tuple[str, int, Take]
+Rows = Mapping[tuple[int, int], _Row]
 
 _NO_READING, _OUT_OF_RANGE = 0xFFFF, 0xFFFD
 """What the submersible and soil probes send instead of a value."""
@@ -26,7 +26,9 @@ _STORED_COUNTER = 6
 """Bytes of an EM300-DI's stored input before firmware 1.3: mode, state, counter."""
 
 
-def _number(quantity: str, unit: str = "", *, divide: int = 1, signed: bool = False, probe: bool = False) -> _Take:
+def number(quantity: str, unit: str = "", *, divide: int = 1, signed: bool = False, probe: bool = False) -> Take:
+    """A little-endian number; a `probe` sends 0xFFFF or 0xFFFD instead when it cannot measure."""
+
     def take(found: Findings, data: bytes, at: Micros) -> None:
         if probe:
             fault = int.from_bytes(data, "little") in (_NO_READING, _OUT_OF_RANGE)
@@ -39,14 +41,16 @@ def _number(quantity: str, unit: str = "", *, divide: int = 1, signed: bool = Fa
     return take
 
 
-def _boolean(quantity: str) -> _Take:
+def boolean(quantity: str) -> Take:
+    """A byte that is 0 or not."""
+
     def take(found: Findings, data: bytes, at: Micros) -> None:
         found.add(quantity, data[0] != 0, at=at)
 
     return take
 
 
-def _alarmed(value: _Take, size: int, quantity: str) -> _Take:
+def alarmed(value: Take, size: int, quantity: str) -> Take:
     """A value, what may stand between (how much it changed), and a last byte that says whether the alarm holds."""
 
     def take(found: Findings, data: bytes, at: Micros) -> None:
@@ -74,22 +78,22 @@ def _light_sensors(found: Findings, data: bytes, at: Micros) -> None:
     found.add("illuminance", int.from_bytes(data[:2], "little"), "LUX", at=at)
 
 
-def _nothing(found: Findings, data: bytes, at: Micros) -> None:
+def nothing(found: Findings, data: bytes, at: Micros) -> None:
     """About the device, not about what it measures: read over."""
 
 
-_TEMPERATURE = _number("temperature", "CEL", divide=10, signed=True)
-_HUMIDITY = _number("humidity", "P1", divide=2)
-_CO2 = _number("co2", "59")
-_PRESSURE = _number("pressure", "A97", divide=10)
-_DISTANCE = _number("distance", "MTR", divide=1000)
-_LEVEL = _number("waterLevel", "MTR", divide=100, probe=True)
-_LEAK = _boolean("waterLeak")
-_MAGNET = _boolean("open")
-_LIGHT = _number("illuminance", "LUX")
-_SOIL_TEMPERATURE = _number("temperature", "CEL", divide=10, signed=True, probe=True)
-_SOIL_MOISTURE = _number("soilMoisture", "P1", divide=100, probe=True)
-_CONDUCTIVITY = _number("conductivity", "D10", divide=10000, probe=True)
+TEMPERATURE = number("temperature", "CEL", divide=10, signed=True)
+HUMIDITY = number("humidity", "P1", divide=2)
+_CO2 = number("co2", "59")
+PRESSURE = number("pressure", "A97", divide=10)
+DISTANCE = number("distance", "MTR", divide=1000)
+_LEVEL = number("waterLevel", "MTR", divide=100, probe=True)
+_LEAK = boolean("waterLeak")
+_MAGNET = boolean("open")
+_LIGHT = number("illuminance", "LUX")
+_SOIL_TEMPERATURE = number("temperature", "CEL", divide=10, signed=True, probe=True)
+_SOIL_MOISTURE = number("soilMoisture", "P1", divide=100, probe=True)
+_CONDUCTIVITY = number("conductivity", "D10", divide=10000, probe=True)
 
 
 def _pipe_pressure(found: Findings, data: bytes, at: Micros) -> None:
@@ -115,53 +119,53 @@ def _stored_input(found: Findings, data: bytes, at: Micros) -> None:
 
 
 _ABOUT_THE_DEVICE: dict[tuple[int, int], _Row] = {
-    (0xFF, 0x01): ("protocol version", 1, _nothing),
-    (0xFF, 0x09): ("hardware version", 2, _nothing),
-    (0xFF, 0x0A): ("software version", 2, _nothing),
-    (0xFF, 0x0B): ("power on", 1, _nothing),
-    (0xFF, 0x0F): ("device class", 1, _nothing),
-    (0xFF, 0x16): ("serial number", 8, _nothing),
-    (0xFF, 0x18): ("enabled sensors", 2, _nothing),
-    (0xFF, 0x1B): ("measuring range", 5, _nothing),
-    (0xFF, 0xFE): ("reset", 1, _nothing),
-    (0xFF, 0xFF): ("TSL version", 2, _nothing),
+    (0xFF, 0x01): ("protocol version", 1, nothing),
+    (0xFF, 0x09): ("hardware version", 2, nothing),
+    (0xFF, 0x0A): ("software version", 2, nothing),
+    (0xFF, 0x0B): ("power on", 1, nothing),
+    (0xFF, 0x0F): ("device class", 1, nothing),
+    (0xFF, 0x16): ("serial number", 8, nothing),
+    (0xFF, 0x18): ("enabled sensors", 2, nothing),
+    (0xFF, 0x1B): ("measuring range", 5, nothing),
+    (0xFF, 0xFE): ("reset", 1, nothing),
+    (0xFF, 0xFF): ("TSL version", 2, nothing),
 }
 # What a device answers to a setting: the setting as it was sent.
 _ANSWERS: dict[tuple[int, int], _Row] = {
-    (channel, kind): ("answer to a setting", size, _nothing)
+    (channel, kind): ("answer to a setting", size, nothing)
     for channel in (0xFE, 0xFF)
     for kind, size in {
         0x02: 2, 0x03: 2, 0x06: 9, 0x10: 1, 0x27: 1, 0x28: 1, 0x68: 1, 0x69: 1, 0x6A: 3, 0x6D: 1, 0x79: 6, 0xEA: 3,
     }.items()
 }  # fmt: skip
 
-_FAMILY: dict[tuple[int, int], _Row] = {
+FAMILY: dict[tuple[int, int], _Row] = {
     **_ANSWERS,
     **_ABOUT_THE_DEVICE,
-    (0x01, 0x75): ("battery", 1, _number("batteryLevel", "P1")),
-    (0x03, 0x67): ("temperature", 2, _TEMPERATURE),
+    (0x01, 0x75): ("battery", 1, number("batteryLevel", "P1")),
+    (0x03, 0x67): ("temperature", 2, TEMPERATURE),
     (0x03, 0x77): ("water level", 2, _LEVEL),
     (0x03, 0x7B): ("pipe pressure", 2, _pipe_pressure),
-    (0x03, 0x82): ("distance", 2, _DISTANCE),
+    (0x03, 0x82): ("distance", 2, DISTANCE),
     (0x03, 0x94): ("light", 4, _LIGHT),
     (0x03, 0xCF): ("inclination", 7, _tilt),
     (0x03, 0xD4): ("inclination", 6, _tilt_and_flags),
-    (0x04, 0x00): ("position", 1, _boolean("tilted")),
-    (0x04, 0x68): ("humidity", 1, _HUMIDITY),
-    (0x04, 0x82): ("distance", 2, _DISTANCE),
+    (0x04, 0x00): ("position", 1, boolean("tilted")),
+    (0x04, 0x68): ("humidity", 1, HUMIDITY),
+    (0x04, 0x82): ("distance", 2, DISTANCE),
     (0x05, 0x00): ("water leak", 1, _LEAK),
     (0x05, 0x7D): ("CO2", 2, _CO2),
-    (0x05, 0xC8): ("pulse counter", 4, _number("pulseCount", "C62")),
+    (0x05, 0xC8): ("pulse counter", 4, number("pulseCount", "C62")),
     (0x06, 0x00): ("magnet", 1, _MAGNET),
-    (0x06, 0x73): ("air pressure", 2, _PRESSURE),
-    (0x83, 0x67): ("temperature and alarm", 3, _alarmed(_TEMPERATURE, 2, "temperature")),
-    (0x83, 0xD7): ("temperature, change and alarm", 5, _alarmed(_TEMPERATURE, 2, "temperature")),
-    (0x84, 0x82): ("distance and alarm", 3, _alarmed(_DISTANCE, 2, "distance")),
+    (0x06, 0x73): ("air pressure", 2, PRESSURE),
+    (0x83, 0x67): ("temperature and alarm", 3, alarmed(TEMPERATURE, 2, "temperature")),
+    (0x83, 0xD7): ("temperature, change and alarm", 5, alarmed(TEMPERATURE, 2, "temperature")),
+    (0x84, 0x82): ("distance and alarm", 3, alarmed(DISTANCE, 2, "distance")),
 }
 _STORED = (0x20, 0xCE)
 
 
-def _stored(*parts: tuple[int, _Take]) -> _Row:
+def _stored(*parts: tuple[int, Take]) -> _Row:
     """Stored values: a time (4), then `parts`, each with its size."""
 
     def take(found: Findings, data: bytes, at: Micros) -> None:
@@ -174,74 +178,74 @@ def _stored(*parts: tuple[int, _Take]) -> _Row:
     return "stored values", 4 + sum(size for size, _ in parts), take
 
 
-def _with_stored(*parts: tuple[int, _Take], rows: _Rows | None = None) -> _Rows:
+def with_stored(*parts: tuple[int, Take], rows: Rows | None = None) -> Rows:
     """The family's rows, a product's own, and its stored values."""
-    return {**_FAMILY, **(rows or {}), _STORED: _stored(*parts)}
+    return {**FAMILY, **(rows or {}), _STORED: _stored(*parts)}
 
 
-_SOIL: _Rows = {
+_SOIL: Rows = {
     (0x03, 0x67): ("soil temperature", 2, _SOIL_TEMPERATURE),
-    (0x04, 0x68): ("soil moisture", 1, _number("soilMoisture", "P1", divide=2)),
+    (0x04, 0x68): ("soil moisture", 1, number("soilMoisture", "P1", divide=2)),
     (0x04, 0xCA): ("soil moisture", 2, _SOIL_MOISTURE),
     (0x05, 0x7F): ("conductivity", 2, _CONDUCTIVITY),
 }
-_STATE = _number("digitalInput")
-_INPUT: _Rows = {
+_STATE = number("digitalInput")
+_INPUT: Rows = {
     (0x05, 0x00): ("digital input", 1, _STATE),
     (0x05, 0xE1): ("converted pulses", 8, _converted_pulses),
-    (0x85, 0x00): ("digital input and alarm", 2, _alarmed(_STATE, 1, "digitalInput")),
-    (0x85, 0xE1): ("converted pulses and alarm", 9, _alarmed(_converted_pulses, 8, "convertedPulses")),
-    (0x21, 0xCE): _stored((2, _TEMPERATURE), (1, _HUMIDITY), (1, _nothing), (10, _stored_input)),
+    (0x85, 0x00): ("digital input and alarm", 2, alarmed(_STATE, 1, "digitalInput")),
+    (0x85, 0xE1): ("converted pulses and alarm", 9, alarmed(_converted_pulses, 8, "convertedPulses")),
+    (0x21, 0xCE): _stored((2, TEMPERATURE), (1, HUMIDITY), (1, nothing), (10, _stored_input)),
 }
-_EM500_UDL: _Rows = {
+_EM500_UDL: Rows = {
     # Here, and only here, the distance comes in tenths of a millimetre.
-    (0x83, 0xE9): ("distance, change and alarm", 5, _alarmed(_number("distance", "MTR", divide=10000), 2, "distance")),
+    (0x83, 0xE9): ("distance, change and alarm", 5, alarmed(number("distance", "MTR", divide=10000), 2, "distance")),
 }
-_AIR: _Rows = {
-    (0x05, 0x00): ("presence", 1, _boolean("presence")),
-    (0x05, 0x6A): ("activity", 2, _number("motion", "C62")),
+AIR: Rows = {
+    (0x05, 0x00): ("presence", 1, boolean("presence")),
+    (0x05, 0x6A): ("activity", 2, number("motion", "C62")),
     (0x06, 0x65): ("light", 6, _light_sensors),
-    (0x06, 0xCB): ("light level", 1, _number("lightLevel")),
+    (0x06, 0xCB): ("light level", 1, number("lightLevel")),
     (0x07, 0x7D): ("CO2", 2, _CO2),
-    (0x08, 0x7D): ("TVOC", 2, _number("tvoc", "61")),
-    (0x08, 0xE6): ("TVOC", 2, _number("tvocMass", "GQ")),
-    (0x09, 0x73): ("air pressure", 2, _PRESSURE),
-    (0x0A, 0x7D): ("formaldehyde", 2, _number("formaldehyde", "GP", divide=100)),
-    (0x0B, 0x7D): ("PM2.5", 2, _number("pm25", "GQ")),
-    (0x0C, 0x7D): ("PM10", 2, _number("pm10", "GQ")),
-    (0x0D, 0x7D): ("ozone", 2, _number("ozone", "59", divide=100)),
-    (0x0E, 0x01): ("buzzer", 1, _boolean("buzzer")),
+    (0x08, 0x7D): ("TVOC", 2, number("tvoc", "61")),
+    (0x08, 0xE6): ("TVOC", 2, number("tvocMass", "GQ")),
+    (0x09, 0x73): ("air pressure", 2, PRESSURE),
+    (0x0A, 0x7D): ("formaldehyde", 2, number("formaldehyde", "GP", divide=100)),
+    (0x0B, 0x7D): ("PM2.5", 2, number("pm25", "GQ")),
+    (0x0C, 0x7D): ("PM10", 2, number("pm10", "GQ")),
+    (0x0D, 0x7D): ("ozone", 2, number("ozone", "59", divide=100)),
+    (0x0E, 0x01): ("buzzer", 1, boolean("buzzer")),
 }
-_RATED_AIR: _Rows = {**_AIR, (0x08, 0x7D): ("air quality", 2, _number("airQualityRating", divide=100))}
+_RATED_AIR: Rows = {**AIR, (0x08, 0x7D): ("air quality", 2, number("airQualityRating", divide=100))}
 
-_PRODUCTS: dict[str, _Rows] = {
-    "milesight": {**_EM500_UDL, **_FAMILY},
-    "milesight-em300": _with_stored((2, _TEMPERATURE), (1, _HUMIDITY), (1, _nothing)),
-    "milesight-em300-leak": _with_stored((2, _TEMPERATURE), (1, _HUMIDITY), (1, _LEAK)),
-    "milesight-em300-mcs": _with_stored((2, _TEMPERATURE), (1, _HUMIDITY), (1, _MAGNET)),
-    "milesight-em300-mld": _with_stored((2, _nothing), (1, _nothing), (1, _LEAK)),
-    "milesight-em300-di": _with_stored(
-        (2, _TEMPERATURE), (1, _HUMIDITY), (_STORED_COUNTER, _stored_input), rows=_INPUT
-    ),
-    "milesight-em400": {**_FAMILY, (0x05, 0x00): ("position", 1, _boolean("tilted"))},
-    "milesight-em500-udl": _with_stored((2, _DISTANCE), rows=_EM500_UDL),
-    "milesight-em500-swl": _with_stored((2, _LEVEL)),
-    "milesight-em500-pp": _with_stored((2, _pipe_pressure)),
-    "milesight-em500-lgt": _with_stored((4, _LIGHT)),
-    "milesight-em500-co2": _with_stored((2, _CO2), (2, _PRESSURE), (2, _TEMPERATURE), (1, _HUMIDITY)),
-    "milesight-em500-smtc": _with_stored((2, _CONDUCTIVITY), (2, _SOIL_TEMPERATURE), (2, _SOIL_MOISTURE), rows=_SOIL),
-    "milesight-am103": _with_stored((2, _TEMPERATURE), (1, _HUMIDITY), (2, _CO2), rows=_AIR),
-    "milesight-am100": {**_FAMILY, **_AIR},
-    "milesight-am300": {**_FAMILY, **_RATED_AIR},
+_PRODUCTS: dict[str, Rows] = {
+    "milesight": {**_EM500_UDL, **FAMILY},
+    "milesight-em320-th": with_stored((2, TEMPERATURE), (1, HUMIDITY)),
+    "milesight-em500-pt100": with_stored((2, TEMPERATURE)),
+    "milesight-em300": with_stored((2, TEMPERATURE), (1, HUMIDITY), (1, nothing)),
+    "milesight-em300-leak": with_stored((2, TEMPERATURE), (1, HUMIDITY), (1, _LEAK)),
+    "milesight-em300-mcs": with_stored((2, TEMPERATURE), (1, HUMIDITY), (1, _MAGNET)),
+    "milesight-em300-mld": with_stored((2, nothing), (1, nothing), (1, _LEAK)),
+    "milesight-em300-di": with_stored((2, TEMPERATURE), (1, HUMIDITY), (_STORED_COUNTER, _stored_input), rows=_INPUT),
+    "milesight-em400": {**FAMILY, (0x05, 0x00): ("position", 1, boolean("tilted"))},
+    "milesight-em500-udl": with_stored((2, DISTANCE), rows=_EM500_UDL),
+    "milesight-em500-swl": with_stored((2, _LEVEL)),
+    "milesight-em500-pp": with_stored((2, _pipe_pressure)),
+    "milesight-em500-lgt": with_stored((4, _LIGHT)),
+    "milesight-em500-co2": with_stored((2, _CO2), (2, PRESSURE), (2, TEMPERATURE), (1, HUMIDITY)),
+    "milesight-em500-smtc": with_stored((2, _CONDUCTIVITY), (2, _SOIL_TEMPERATURE), (2, _SOIL_MOISTURE), rows=_SOIL),
+    "milesight-am103": with_stored((2, TEMPERATURE), (1, HUMIDITY), (2, _CO2), rows=AIR),
+    "milesight-am100": {**FAMILY, **AIR},
+    "milesight-am300": {**FAMILY, **_RATED_AIR},
 }
 
 
 class Milesight:
     """The codecs 'milesight' and 'milesight-…', one a product line."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, rows: Rows) -> None:
         self.name = name
-        self._rows = _PRODUCTS[name]
+        self._rows = rows
 
     def decode(self, payload: bytes, f_port: int, at: Micros) -> list[Measurement]:
         """Measurements of one uplink; stored ones have the times they were taken at."""
@@ -264,5 +268,5 @@ class Milesight:
 
 
 def product_codecs() -> dict[str, Milesight]:
-    """Every Milesight codec by its name."""
-    return {name: Milesight(name) for name in _PRODUCTS}
+    """The codecs of the EM and AM series by name; `milesight_rooms` has the others."""
+    return {name: Milesight(name, rows) for name, rows in _PRODUCTS.items()}

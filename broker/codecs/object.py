@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import Any, Protocol
 
 from broker.clock import Micros
@@ -18,8 +17,6 @@ from broker.codecs.reading import Findings
 
 _MAX_TEXT = 1024
 """Characters of one text value."""
-_RATIO = "/"
-"""SenML's unit of a share of 1."""
 _ABSENT = object()
 
 
@@ -154,8 +151,6 @@ def _in_unit(row: Mapped, value: Value, senml_unit: str) -> Value:
     code, wanted = unit_of_senml(senml_unit), _unit(row)
     if not wanted or code == wanted:
         return value
-    if senml_unit == _RATIO and wanted == "P1":
-        return float(Fraction(repr(value)) * 100)
     if code is None:
         raise CodecError(f"'{row.source}': unit '{senml_unit[:40]}' is not a SenML unit that is known.")
     try:

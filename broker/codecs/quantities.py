@@ -1,4 +1,5 @@
-"""The one table of quantities and units: `schemas/quantities.json`.
+"""The one table of quantities and units: `schemas/quantities.json`. It ties a quantity's name to its unit (UN/CEFACT and
+SenML), its LwM2M resource, the attribute it becomes (Smart Data Models) and what is physically possible.
 
 A unit is its UN/CEFACT common code (Recommendation 20, as NGSI-LD's unitCode); '' for what has none. Each unit says
 how its dimension's own unit is got from it: value * factor + offset, in exact fractions.
@@ -31,6 +32,13 @@ class Unit(Struct, frozen=True, forbid_unknown_fields=True):
     """As people write it: '°C'."""
     senml: tuple[str, ...] = ()
     """The names that SenML has for it (RFC 8428, 12.1, and RFC 8798)."""
+    also: dict[str, str] = {}
+    """Other dimensions it is a unit of, and its factor there: 1 is 100 % as well as a count. Without an offset."""
+
+    @property
+    def dimensions(self) -> set[str]:
+        """All that it is a unit of."""
+        return {self.dimension, *self.also}
 
 
 class QuantityInfo(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -41,6 +49,10 @@ class QuantityInfo(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     unit: str = ""
     senml: str = ""
     """The SenML unit of `unit`; '' when SenML has none."""
+    lwm2m: str = ""
+    """LwM2M object and resource that carry it (OMA's registry): '3303/5700'; '' when there is none."""
+    attribute: str | None = None
+    """The attribute it becomes by default (Smart Data Models); None: of its own name; '': none, it is about the device."""
     minimum: float | None = None
     maximum: float | None = None
 
@@ -87,7 +99,7 @@ def accepted_units(name: str) -> list[str]:
     if not own:
         return [""]
     dimension = unit(own).dimension
-    return [own, *(code for code, other in _table().units.items() if other.dimension == dimension and code != own)]
+    return [own, *(code for code, other in _table().units.items() if dimension in other.dimensions and code != own)]
 
 
 def unit_of_senml(name: str) -> str | None:
@@ -99,12 +111,22 @@ def unit_of_senml(name: str) -> str | None:
 def _rule(from_unit: str, to_unit: str) -> tuple[Fraction, Fraction]:
     # Cached only for units of the table: an unknown code raises, and a raised call is not kept.
     source, target = unit(from_unit), unit(to_unit)
-    if source.dimension != target.dimension:
+    if target.dimension in source.dimensions:
+        dimension = target.dimension
+    elif source.dimension in target.dimensions:
+        dimension = source.dimension
+    else:
         raise UnitError(
             f"Unit '{from_unit}' ({source.dimension}) cannot be converted to '{to_unit}' ({target.dimension})."
         )
-    factor = Fraction(source.factor) / Fraction(target.factor)
-    return factor, (Fraction(source.offset) - Fraction(target.offset)) / Fraction(target.factor)
+    (factor, offset), (to_factor, to_offset) = _scale(source, dimension), _scale(target, dimension)
+    return factor / to_factor, (offset - to_offset) / to_factor
+
+
+def _scale(unit: Unit, dimension: str) -> tuple[Fraction, Fraction]:
+    if unit.dimension == dimension:
+        return Fraction(unit.factor), Fraction(unit.offset)
+    return Fraction(unit.also[dimension]), Fraction(0)
 
 
 def convert(value: float, from_unit: str, to_unit: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from broker.clock import SECOND, Micros
 from broker.codecs.base import CodecError, Measurement, Value
+from broker.codecs.quantities import quantity as info_of
 
 MAX_MEASUREMENTS = 256
 """Measurements of one uplink: more than any LoRaWAN payload (242 bytes) can hold meaningfully."""
@@ -58,6 +59,10 @@ class Findings:
         if len(self.found) == MAX_MEASUREMENTS:
             raise CodecError(f"The payload holds more than {MAX_MEASUREMENTS} measurements.")
         self.found.append(Measurement(quantity, value, unit, self.at if at is None else at, channel))
+
+    def put(self, quantity: str, value: Value, channel: str = "", at: Micros | None = None) -> None:
+        """One more, its value in the unit that the table has for the quantity."""
+        self.add(quantity, value, info_of(quantity).unit, channel=channel, at=at)
 
 
 def from_epoch(seconds: int) -> Micros:

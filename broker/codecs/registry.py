@@ -7,14 +7,21 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from broker.clock import Micros
+from broker.codecs import decentlab, dragino, milesight, milesight_rooms, talkpool
+from broker.codecs.adeunis import Adeunis, AdeunisFieldTest
 from broker.codecs.axioma import AxiomaW1
 from broker.codecs.base import Codec, CodecError, Measurement
 from broker.codecs.cayenne import CayenneLpp
 from broker.codecs.elsys import Elsys
-from broker.codecs.milesight import product_codecs
+from broker.codecs.mbus import ElvacoCmi
+from broker.codecs.mcf88 import Mcf88
+from broker.codecs.netvox import Netvox
 from broker.codecs.object import Mapped, MappedObject, Named, decode_named
 from broker.codecs.quantities import UnitError
 from broker.codecs.reading import MAX_MEASUREMENTS
+from broker.codecs.sensative import SensativeStrips
+from broker.codecs.sensoneo import Sensoneo
+from broker.codecs.vegapuls import VegapulsAir
 
 OBJECT, NAMED_VALUES = "object", "senml"
 """The two names that are no codec of bytes: what the network decoded, and named values."""
@@ -23,7 +30,19 @@ _CODECS: dict[str, Codec] = {
     "elsys": Elsys(),
     "axioma-w1": AxiomaW1(),
     "cayenne-lpp": CayenneLpp(),
-    **product_codecs(),
+    "sensative-strips": SensativeStrips(),
+    "adeunis": Adeunis(),
+    "adeunis-ftd": AdeunisFieldTest(),
+    "elvaco-cmi": ElvacoCmi(),
+    "mcf88": Mcf88(),
+    "netvox": Netvox(),
+    "sensoneo": Sensoneo(),
+    "vegapuls-air": VegapulsAir(),
+    **milesight.product_codecs(),
+    **milesight_rooms.product_codecs(),
+    **decentlab.product_codecs(),
+    **dragino.product_codecs(),
+    **talkpool.product_codecs(),
 }
 
 

@@ -11,7 +11,6 @@ from broker.devices.model import Device, DeviceModel, VirtualSensor
 from broker.devices.placing import follow_place
 from broker.devices.registry import as_sensor, to_body
 from broker.devices.revisions import revision
-from broker.errors import Conflict
 from broker.stores.base import Needs, RecordWrite, Snapshot
 from broker.stores.command import Effects, View
 
@@ -38,7 +37,7 @@ class PutDeviceModel:
 
 @dataclass(frozen=True, slots=True)
 class PutVirtualSensor:
-    """Create or change a virtual sensor. Result: True when it was created. Raises Conflict where it is not personal any more."""
+    """Create or change a virtual sensor. Result: True when it was created."""
 
     sensor: VirtualSensor
 
@@ -50,11 +49,6 @@ class PutVirtualSensor:
         """A record, and the revision that it is; the entity is tied to the place."""
         present = view.record("virtual_sensor", self.sensor.id)
         expected = present.version if present is not None else 0
-        if self.sensor.personal is None and present is not None and as_sensor(present).personal is not None:
-            raise Conflict(
-                f"The virtual sensor '{self.sensor.id}' is personal data and stays so: keep 'personal', or define another "
-                "virtual sensor that writes another entity."
-            )
         keys = sensor_keys(self.sensor)
         write = RecordWrite("virtual_sensor", self.sensor.id, to_body(self.sensor), stamp.version, expected, keys)
         effects = Effects(present is None, records=[write, revision(write, stamp)])

@@ -1,45 +1,66 @@
-"""Which attribute a quantity becomes when nobody says: `schemas/attributes.json`, names of the Smart Data Models. Pure.
-
-`attributes` has the quantities whose attribute is called otherwise; all else has its own name. `none`: what tells of the
-device rather than of the place it is at, and becomes no attribute unless it is said.
+"""Which attribute a quantity becomes when nobody says: by the entity's type (`schemas/smart-data-models.json`), and where the
+type has none for it, or is none of those, as the table of quantities has it. Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import resources
 
 import msgspec
 from msgspec import Struct
 
+from broker.codecs.quantities import quantity, quantity_names
 from broker.devices.model import DeviceModel, Output
 
 
-class _Table(Struct, frozen=True, forbid_unknown_fields=True):
-    attributes: dict[str, str]
-    none: tuple[str, ...]
+class Mapped(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a quantity becomes in an entity of a type."""
+
+    attribute: str
+    unit: str | None = None
+    """UN/CEFACT code that the model wants it in; None: the quantity's own."""
+
+
+class EntityModel(Struct, frozen=True, forbid_unknown_fields=True):
+    """One entity type of the Smart Data Models."""
+
+    source: str
+    """Repository and version that it was read from."""
+    quantities: dict[str, Mapped]
+    note: str = ""
+    """Where we deviate, and why."""
 
 
 @cache
-def _table() -> _Table:
-    return msgspec.json.decode((resources.files("schemas") / "attributes.json").read_bytes(), type=_Table)
+def entity_models() -> Mapping[str, EntityModel]:
+    """The types that are known, by name."""
+    data = (resources.files("schemas") / "smart-data-models.json").read_bytes()
+    return msgspec.json.decode(data, type=dict[str, EntityModel])
 
 
-def default_attribute(quantity: str) -> str | None:
+def default_attribute(name: str) -> str | None:
     """The attribute's name, or None where a quantity becomes none by itself."""
-    table = _table()
-    return None if quantity in table.none else table.attributes.get(quantity, quantity)
+    if name not in quantity_names():
+        return name
+    attribute = quantity(name).attribute
+    return name if attribute is None else attribute or None
 
 
-def default_outputs(model: DeviceModel, expand: Callable[[str], str]) -> tuple[Output, ...]:
-    """What a virtual sensor of a device of this model gives; `expand` makes IRIs of names.
+def default_outputs(
+    model: DeviceModel, expand: Callable[[str], str], entity_type: str | None = None
+) -> tuple[Output, ...]:
+    """What a virtual sensor of a device of this model gives; `expand` makes IRIs of names, `entity_type` is an IRI.
 
     Where a model sends a quantity on several channels, the first of them is taken: one attribute has one value.
     """
+    known = next((one for name, one in entity_models().items() if expand(name) == entity_type), None)
     outputs: dict[str, Output] = {}
     for sent in model.quantities:
-        name = default_attribute(sent.quantity)
+        special = known.quantities.get(sent.quantity) if known else None
+        name = special.attribute if special else default_attribute(sent.quantity)
         if name is not None and name not in outputs:
-            outputs[name] = Output(quantity=sent.quantity, attribute=expand(name), channel=sent.channel)
+            unit = special.unit if special else None
+            outputs[name] = Output(quantity=sent.quantity, attribute=expand(name), channel=sent.channel, unit=unit)
     return tuple(outputs.values())

@@ -159,7 +159,7 @@ class Watch(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_
 
 
 class Personal(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw_only=True):
-    """That a virtual sensor's values are personal data (home care): who may see them, and how long they are kept."""
+    """That a virtual sensor's values are personal data (home care): how long they are kept, and what for."""
 
     retention_days: int
     """Days from the observation, at least 1; then history and raw uplinks go for good."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from broker.access.personal import Personal, check_needs, denied, is_granted
+from broker.access.personal import ACCESS, Personal, check_needs, denied
 from broker.access.store import GuardedStore
 from broker.clock import Stamp
 from broker.devices.revisions import PERSONAL
 from broker.entities.batch import Batch, Element
+from broker.errors import Conflict
 from broker.pipeline.personal import PersonalData
 from broker.pipeline.tenants import Tenant, Tenants
 from broker.stores.base import Needs, Record, Snapshot, TenantStore
@@ -35,24 +37,25 @@ class GuardedWriter:
 
     async def execute(self, command: Command[ResultT], *, wait: bool = False, weight: int = 1) -> ResultT:
         """See the writer."""
-        if is_granted():
-            return await self._writer.execute(command, wait=wait, weight=weight)
-        personal = await self._personal.now()
-        return await self._writer.execute(self._guarded(command, personal), wait=wait, weight=weight)
+        access = ACCESS.get()
+        if access is not None:
+            command = self._guarded(command, await self._personal.now(), granted=access.granted)
+        return await self._writer.execute(command, wait=wait, weight=weight)
 
-    def _guarded(self, command: Any, personal: Personal) -> Command[Any]:
+    def _guarded(self, command: Any, personal: Personal, *, granted: bool) -> Command[Any]:
         if isinstance(command, Batch):
-            return _allowed(command, personal)
+            return command if granted else _allowed(command, personal)
         kind = _GuardedAlone if isinstance(command, Alone) else _Guarded
-        return kind(command, self._personal)
+        return kind(command, self._personal, granted=granted)
 
 
 class _Guarded:
-    """A command that must not touch what is personal."""
+    """A command that must not touch what is personal without the grant, nor with it make public what was personal."""
 
-    def __init__(self, command: Command[Any], personal: PersonalData) -> None:
+    def __init__(self, command: Command[Any], personal: PersonalData, *, granted: bool) -> None:
         self._command = command
         self._personal = personal
+        self._granted = granted
         self._needed = Needs()
 
     def needs(self, seen: Snapshot) -> Needs:
@@ -62,8 +65,12 @@ class _Guarded:
         return needs
 
     def apply(self, view: View, stamp: Stamp) -> Effects[Any]:
-        """What the command does. Raises AccessDenied."""
+        """What the command does. Raises AccessDenied, Conflict."""
         personal = self._personal.known
+        if self._granted:
+            effects = self._command.apply(view, stamp)
+            _check_stays(effects, personal)
+            return effects
         check_needs(self._needed, personal)
         for kind, record_id in self._needed.records:
             record = view.record(kind, record_id)
@@ -72,9 +79,29 @@ class _Guarded:
         effects = self._command.apply(view, stamp)
         if any(personal.entity(change.entity_id) for change in effects.changes):
             raise denied()
-        if any(PERSONAL in write.keys for write in effects.records if write.kind == "revision"):
-            raise denied()  # who marks a virtual sensor would not find it afterwards
+        for write in effects.records:
+            if write.kind == "revision" and PERSONAL in write.keys:
+                raise denied()  # who marks a virtual sensor would not find it afterwards
+            if write.kind == "virtual_sensor" and any(personal.entity(urn) for urn in _entities(write.keys)):
+                raise denied()  # what it is heard of would be written there
         return effects
+
+
+def _entities(keys: Iterable[str]) -> list[str]:
+    """The entities that a virtual sensor writes, by the keys of its record."""
+    return [key.removeprefix("entity:") for key in keys if key.startswith("entity:")]
+
+
+def _check_stays(effects: Effects[Any], personal: Personal) -> None:
+    """Raises Conflict where a virtual sensor that was personal, perhaps deleted since, is defined as one that is not."""
+    for write in effects.records:
+        if write.kind == "revision" and PERSONAL not in write.keys and write.body is not None:
+            thing = write.body
+            if thing["of"] == "virtual_sensor" and thing["body"] is not None and thing["id"] in personal.sensors:
+                raise Conflict(
+                    f"The virtual sensor '{thing['id']}' is personal data and stays so: keep 'personal', or define another "
+                    "virtual sensor that writes another entity."
+                )
 
 
 class _GuardedAlone(_Guarded, Alone):

@@ -113,7 +113,7 @@ async def ids_of(api: Api) -> dict[str, list[str]]:
     assert len(alarms) == 1, "the frost"
     uplinks = [one["id"] for one in await personal(f"/api/v1/uplinks?device={DEVICE}")]
     commands = await api.ask(
-        "POST", "/api/v1/virtual-sensors/home-1/commands", {"command": "reboot"}, Authorization=GRANTED
+        "POST", "/api/v1/virtual-sensors/home-1/commands", {"command": "reboot"}, status=201, Authorization=GRANTED
     )
     return {
         "entity": [HOME, f"urn:ngsi-ld:Device:{DEVICE}", f"urn:ngsi-ld:Alert:{alarms[0]}"],
@@ -129,7 +129,7 @@ async def ids_of(api: Api) -> dict[str, list[str]]:
         "table": ["models", "devices", "virtual-sensors", "bindings", "registry"],
         "place": [SCHOOL, HOME],
         "swap": [one["id"] for one in await personal("/api/v1/swaps?virtualSensor=home-1")],
-        "command": [commands.json()["id"]] if commands.status == 201 else ["none"],
+        "command": [commands.json()["id"]],
         "uplink": uplinks,
         "alarm": alarms,
         "tenant": ["none"],
@@ -256,6 +256,9 @@ TELLING = {
     "/api/v1/places/{place}/overview",
     "/api/v1/swaps",
     "/api/v1/swaps/{swap}",
+    "/api/v1/virtual-sensors/{sensor}/commands",
+    "/api/v1/commands",
+    "/api/v1/commands/{command}",
     "/api/v1/uplinks",
     "/api/v1/uplinks/{uplink}",
     "/api/v1/history",
@@ -275,7 +278,8 @@ def bodies(ids: dict[str, list[str]]) -> dict[str, list[Any]]:
     swap = {"virtualSensor": "home-1", "device": dev_eui(7), "model": "elsys-ers", "at": "2026-01-01T00:00:00Z"}
     stolen = {"virtualSensor": "room-1", "device": DEVICE, "at": "2020-01-01T00:00:00Z"}
     sensor = {name: value for name, value in HOME_SENSOR.items() if name != "personal"}
-    sensors = [sensor, {**HOME_SENSOR, "personal": {"retentionDays": 9999, "purpose": "x"}}]
+    beside = {**sensor, "entity": "urn:x:open", "outputs": [{**sensor["outputs"][0], "entity": HOME}]}
+    sensors = [sensor, beside, {**HOME_SENSOR, "personal": {"retentionDays": 9999, "purpose": "x"}}]
     return {
         "NewEntity": [whole],
         "EntityFragment": [fragment(20), {"type": KIND, **fragment(20)}],
@@ -294,7 +298,7 @@ def bodies(ids: dict[str, list[str]]) -> dict[str, list[Any]]:
         "Device": [{"id": DEVICE, "model": "elsys-ers"}],
         "NewDevice": [{"model": "elsys-ers", "name": "mine"}],
         "DevicePatch": [{"name": "mine"}],
-        "CreatedVirtualSensor": [{"id": "home-1", **sensor}, {"id": "thief", **sensor}],
+        "CreatedVirtualSensor": [{"id": "home-1", **sensor}, {"id": "thief", **sensor}, {"id": "thief", **beside}],
         "NewVirtualSensor": sensors,
         "VirtualSensorPatch": [{"personal": None}, {"name": "mine"}, {"entity": "urn:x:open"}],
         "Imported": [
@@ -302,6 +306,8 @@ def bodies(ids: dict[str, list[str]]) -> dict[str, list[Any]]:
             [{"id": "thief", **sensor}],
             [{"id": DEVICE, "model": "elsys-ers", "name": "mine"}],
             [{"id": DEVICE, "model": "elsys-ers", "virtualSensor": "room-1"}],
+            [{"device": DEVICE, "virtualSensor": "room-1", "validFrom": "2020-01-01T00:00:00Z"}],
+            [{"device": dev_eui(1), "virtualSensor": "home-1", "validFrom": "2020-01-01T00:00:00Z"}],
         ],
         "PlacesFile": [
             {
@@ -394,6 +400,8 @@ async def test_no_route_changes_it_or_tells_of_it_by_refusing_to(
                         assert answer.json()["type"] == "urn:knutpunkt:error:AccessDenied"
                         refused.add(name)
     assert await seen(city) == before
+    sensors = (await city.ask("GET", "/api/v1/virtual-sensors", Authorization=GRANTED)).json()
+    assert [one["id"] for one in sensors] == ["home-1", "room-1"], "none that would write beside it"
     assert refused >= REFUSED
 
 
@@ -405,6 +413,7 @@ REFUSED = {
     "POST /ngsi-ld/v1/temporal/entities",
     "PATCH /ngsi-ld/v1/subscriptions/{subscription}",
     "DELETE /ngsi-ld/v1/subscriptions/{subscription}",
+    "POST /api/v1/virtual-sensors",
     "PUT /api/v1/virtual-sensors/{sensor}",
     "PATCH /api/v1/virtual-sensors/{sensor}",
     "DELETE /api/v1/virtual-sensors/{sensor}",
@@ -413,6 +422,7 @@ REFUSED = {
     "POST /api/v1/swaps",
     "POST /api/v1/swaps/{swap}/undo",
     "POST /api/v1/virtual-sensors/{sensor}/unbind",
+    "POST /api/v1/commands/{command}/cancel",
     "POST /api/v1/alarms/{alarm}/acknowledge",
     "POST /api/v1/alarms/{alarm}/close",
 }
@@ -515,6 +525,12 @@ async def test_a_sensor_that_becomes_personal_hides_what_it_said_before(
     await city.ask("GET", f"/entities/{ROOM}", status=404, Authorization=PLAIN)
     detail = await city.problem(409, "Conflict", "PUT", path, document, Authorization=GRANTED)
     assert "'personal'" in detail
+    # Nor is another of its name anything else, once it was deleted.
+    await city.ask("POST", "/api/v1/virtual-sensors/room-1/unbind", {}, status=200, Authorization=GRANTED)
+    await city.ask("DELETE", path, status=204, Authorization=GRANTED)
+    await city.ask("GET", f"/entities/{ROOM}", status=404, Authorization=PLAIN)
+    await city.problem(409, "Conflict", "PUT", path, document, Authorization=GRANTED)
+    await city.problem(403, "AccessDenied", "PUT", path, document, Authorization=PLAIN)
 
 
 async def test_who_is_not_granted_it_cannot_mark_a_sensor(city: Api) -> None:

@@ -62,7 +62,8 @@ def subscription(to: str, kind: str) -> dict[str, Any]:
 async def build(api: Api) -> None:
     """The registry, by whom the plain token is given; the personal part by whom the other is."""
     start = iso(time.time_ns() // 1000 - 3600 * SECOND)
-    await api.ask("PUT", "/api/v1/device-models/elsys-ers", ELSYS, status=201, Authorization=PLAIN)
+    model = {**ELSYS, "commands": {"reboot": {"fPort": 6, "payload": ["ff"]}}}
+    await api.ask("PUT", "/api/v1/device-models/elsys-ers", model, status=201, Authorization=PLAIN)
     building = {"id": SCHOOL, "type": "Building", "name": {"type": "Property", "value": "The school"}}
     await api.ask("POST", "/entities", building, status=201, Authorization=PLAIN)
     room = sensor(1, ROOM, "Room 1")

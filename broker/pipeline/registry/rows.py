@@ -193,7 +193,7 @@ class TakeRow:
         if "entity" not in made:
             made["entity"] = _urn(str(made["entityType"]), self.sensor)
         if "outputs" not in made:
-            outputs = default_outputs(model_of(layer, device.model), self.options.expand)
+            outputs = default_outputs(model_of(layer, device.model), self.options.expand, str(made["entityType"]))
             if not outputs:
                 raise BadRequestData(
                     f"'outputs' must say what '{self.sensor}' gives: the device model '{device.model}' names no quantity "

@@ -101,3 +101,19 @@ def test_a_truncated_payload_names_the_byte() -> None:
 def test_an_unknown_channel_is_named() -> None:
     with pytest.raises(CodecError, match=r"Byte 3: channel 0x42 with type 0x67"):
         decode("milesight", "017564426710")
+
+
+def test_a_sound_sensor_gives_the_average_the_peak_and_the_level_now() -> None:
+    assert values(decode("milesight-ws302", "017564 055B05 6601 6C01 2F02")) == {
+        "batteryLevel": 100, "soundLevel": 36.4, "soundLevel/now": 35.8, "soundLevelPeak": 55.9,
+    }  # fmt: skip
+
+
+def test_a_button_says_how_it_was_pressed() -> None:
+    assert values(decode("milesight-ws101", "FF2E02")) == {"buttonPress": 2}
+
+
+def test_stored_values_of_a_presence_sensor() -> None:
+    found = decode("milesight-ws203", "20CE 9E744663 04 01 F6FF 65")
+    assert values(found) == {"presence": True, "temperature": -1.0, "humidity": 50.5}
+    assert {one.observed_at for one in found} == {1665561758 * SECOND}

@@ -38,6 +38,11 @@ from broker.codecs.quantities import (
         (1, "K40", "MSK", 9.80665),
         (0.7, "D10", "G42", 7000.0),
         (20.5, "CEL", "CEL", 20.5),
+        (47.5, "P1", "C62", 0.475),
+        (0.07, "C62", "P1", 7.0),
+        (450, "59", "C62", 0.00045),
+        (8.69, "M1", "GQ", 8690000.0),
+        (1.5, "B53", "D54", 1500.0),
     ],
 )
 def test_conversions_give_the_double_nearest_to_the_exact_result(
@@ -78,6 +83,8 @@ def test_every_quantity_has_a_unit_of_the_table_and_limits_in_order() -> None:
 def test_a_quantity_accepts_every_unit_that_converts_to_its_own() -> None:
     assert accepted_units("temperature") == ["CEL", "FAH", "KEL"]
     assert accepted_units("presence") == [""]
+    assert accepted_units("humidity") == ["P1", "59", "61", "C62"]
+    assert accepted_units("pulseCount") == ["C62"], "a count is no share"
     for name in quantity_names():
         own, *others = accepted_units(name)
         for other in others:
@@ -89,3 +96,21 @@ def test_senml_units_are_known_by_their_code() -> None:
     assert unit_of_senml("%RH") == "P1"
     assert unit_of_senml("m3") == "MTQ"
     assert unit_of_senml("furlong") is None
+
+
+def test_a_share_in_senml_is_a_share_of_one() -> None:
+    assert unit_of_senml("/") == "C62"
+    assert unit_of_senml("count") == "C62"
+    assert convert(0.5, "C62", "P1") == 50.0
+
+
+def test_a_quantitys_lwm2m_resource_is_an_object_and_a_resource() -> None:
+    for name in quantity_names():
+        path = quantity(name).lwm2m
+        if path:
+            object_id, resource = path.split("/")
+            assert object_id.isdecimal()
+            assert resource.isdecimal()
+    known = {"temperature": "3303/5700", "humidity": "3304/5700", "batteryLevel": "3/9", "volume": "3424/1", "pm10": "3428/1",
+             "fillLevel": "3435/2", "peopleCount": "3434/1", "latitude": "3336/6051"}  # fmt: skip
+    assert {name: quantity(name).lwm2m for name in known} == known

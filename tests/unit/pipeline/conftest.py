@@ -13,6 +13,7 @@ import pytest
 from broker.clock import Clock
 from broker.config import StoreSettings
 from broker.config import Writer as WriterSettings
+from broker.pipeline.personal import PersonalData
 from broker.pipeline.writer import Writer
 from broker.stores.base import OutboxRow, TenantStore
 from broker.stores.open import create_store
@@ -42,8 +43,10 @@ def running(told: list[OutboxRow]) -> MakeWriter:
     """Runs a writer on a store."""
 
     @asynccontextmanager
-    async def run(store: TenantStore, **settings: Any) -> AsyncIterator[Writer]:
-        writer = Writer(store, Clock(), WriterSettings(**settings), SubscriptionIndex(), told.extend)
+    async def run(
+        store: TenantStore, *, personal: PersonalData | None = None, **settings: Any
+    ) -> AsyncIterator[Writer]:
+        writer = Writer(store, Clock(), WriterSettings(**settings), SubscriptionIndex(), told.extend, personal=personal)
         async with asyncio.TaskGroup() as group:
             group.create_task(writer.run())
             try:
