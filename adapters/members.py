@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -76,4 +77,26 @@ def objects(of: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
         return []
     if not isinstance(value, list) or not all(isinstance(element, dict) for element in value):
         raise NotUnderstood(f"'{name}' must be an array of objects, got {shown(value)}.")
+    return value
+
+
+def numeric(of: Mapping[str, Any], name: str, lowest: float, highest: float) -> float | None:
+    """A number member that may be written as a text ('-87.5'), None when it is absent, null or ''. Raises NotUnderstood."""
+    return number({name: _unquoted(of, name)}, name, lowest, highest)
+
+
+def whole(of: Mapping[str, Any], name: str, lowest: int, highest: int) -> int | None:
+    """An integer member that may be written as a text ('12'), None when it is absent, null or ''. Raises NotUnderstood."""
+    return integer({name: _unquoted(of, name)}, name, lowest, highest)
+
+
+_NUMBER = re.compile(r"[+-]?\d{1,20}(\.\d{1,20})?", re.ASCII)
+
+
+def _unquoted(of: Mapping[str, Any], name: str) -> Any:
+    value = of.get(name)
+    if value == "":
+        return None
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return float(value) if "." in value else int(value)
     return value

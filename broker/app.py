@@ -21,13 +21,14 @@ from aiohttp import web
 from adapters.coap.server import CoapIntake
 from adapters.kept import read_kept
 from adapters.mqtt.client import MqttIntake
-from adapters.mqtt.networks import HTTP_READERS
+from adapters.mqtt.networks.known import Networks, networks
 from adapters.mqtt.sender import MqttSender
 from broker import __version__
+from broker.access.source import SourceSecret
 from broker.api.server import build_app, make_runner
-from broker.api.services import Services
+from broker.api.services import Services, UplinkDoor
 from broker.clock import Clock
-from broker.config import Limits, Settings
+from broker.config import InvalidSetting, Limits, Settings
 from broker.entities.contexts import ContextShelf
 from broker.errors import BrokerError
 from broker.jsonld.resolver import ContextResolver
@@ -77,6 +78,7 @@ class Parts:
     silence: Silence
     retention: Retention
     downlinks: Downlinks
+    networks: Networks
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,9 +167,11 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         here = tenants.default
         uplinks = Uplinks(here.store, here.writer, clock, settings.limits, decoders)
         asked = guarded(here)  # what handlers call looks at on whose behalf it is called
-        claims = Claims(asked.store, asked.writer, uplinks, _reader_of_kept(settings.limits), clock, settings.limits)
+        known = networks(settings.networks)
+        read_again = _reader_of_kept(known, settings.limits)
+        claims = Claims(asked.store, asked.writer, uplinks, read_again, clock, settings.limits)
         quarantine = Quarantine(asked.store, asked.writer, clock, settings.quarantine.keep_days)
-        downlinks = Downlinks(asked.store, asked.writer, clock, settings.actuation, _senders(settings, clock))
+        downlinks = Downlinks(asked.store, asked.writer, clock, settings.actuation, _senders(settings, known, clock))
         upkeep = Upkeep(contexts, ContextShelf(here.store, here.writer))
         silence = Silence(here.store, here.writer, clock, settings.alarms, clock.new_id())
         yield Parts(
@@ -184,6 +188,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             silence=silence,
             retention=Retention(here.store, here.writer, here.personal, clock),
             downlinks=downlinks,
+            networks=known,
         )
     finally:
         decoders.close()
@@ -191,10 +196,11 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         await store.close()
 
 
-def _reader_of_kept(limits: Limits) -> Callable[[UplinkRow], Uplink]:
+def _reader_of_kept(known: Networks, limits: Limits) -> Callable[[UplinkRow], Uplink]:
     def read_again(row: UplinkRow) -> Uplink:
         assert row.device_id is not None
         return read_kept(
+            known,
             source=row.source,
             device_id=row.device_id,
             raw=row.raw,
@@ -232,7 +238,7 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
         claims=parts.claims,
         downlinks=parts.downlinks,
         quarantine=parts.quarantine,
-        uplink_readers=HTTP_READERS,
+        uplink_doors=_uplink_doors(settings, parts.networks),
     )
     runner = make_runner(build_app(services), services)
     await runner.setup()
@@ -243,6 +249,29 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
         yield host, port
     finally:
         await runner.cleanup()
+
+
+def _uplink_doors(settings: Settings, known: Networks) -> dict[str, UplinkDoor]:
+    """Every network that pushes, by its own name, and the sources of the settings by theirs. Raises InvalidSetting."""
+    doors = {
+        name: UplinkDoor(name, server.read_http, server.http_parameters)
+        for name, server in known.items()
+        if server.read_http is not None
+    }
+    networks_that_push = sorted(doors)
+    made: dict[str, UplinkDoor] = {}
+    for source in settings.sources:
+        server = known.get(source.network)
+        if server is None or server.read_http is None:
+            names = ", ".join(networks_that_push)
+            raise InvalidSetting(
+                f"sources '{source.name}': 'network' must be one of {names}, got '{source.network[:60]}'."
+            )
+        if source.name in made:
+            raise InvalidSetting(f"sources: the name '{source.name}' is taken.")
+        secret = SourceSecret(source)
+        made[source.name] = UplinkDoor(source.network, server.read_http, server.http_parameters, secret.check)
+    return doors | made
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -275,7 +304,7 @@ def _adapters(parts: Parts) -> list[tuple[str, Coroutine[Any, Any, None]]]:
     settings = parts.settings
     intakes: list[tuple[str, Coroutine[Any, Any, None]]] = []
     for one in settings.mqtt:
-        mqtt = MqttIntake(one, parts.uplinks, parts.clock, settings.limits)
+        mqtt = MqttIntake(one, parts.networks, parts.uplinks, parts.clock, settings.limits)
         intakes.append((f"mqtt:{mqtt.name}", mqtt.run()))
     if settings.coap.enabled:
         here = parts.tenants.default
@@ -285,9 +314,9 @@ def _adapters(parts: Parts) -> list[tuple[str, Coroutine[Any, Any, None]]]:
     return intakes
 
 
-def _senders(settings: Settings, clock: Clock) -> dict[str, MqttSender]:
+def _senders(settings: Settings, known: Networks, clock: Clock) -> dict[str, MqttSender]:
     """What takes downlinks, by the name of the MQTT broker; of several with one name none, for it says not which."""
-    made = [MqttSender(one, clock.new_id()) for one in settings.mqtt]
+    made = [MqttSender(one, known, clock.new_id()) for one in settings.mqtt]
     names = [sender.name for sender in made]
     return {sender.name: sender for sender in made if names.count(sender.name) == 1}
 

@@ -66,8 +66,29 @@ class Mqtt(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
     url: Annotated[str, _doc("mqtt://[user:password@]host[:1883] or mqtts://… for TLS.")]
     name: Annotated[str, _doc("Name in logs, metrics and lineage; by default the host.")] = ""
-    network: Annotated[str, _doc("Which network server's messages: chirpstack.")] = "chirpstack"
-    topics: Annotated[tuple[str, ...], _doc("Topic filters.")] = ("application/+/device/+/event/+",)
+    network: Annotated[
+        str,
+        _doc(
+            "Which network server's messages, several with commas: chirpstack, chirpstack-v3, the-things-stack, netmore, "
+            "actility, yggio, iot-open, zigbee2mqtt, or the name of a [[networks]]. auto: each is recognised by topic and shape."
+        ),
+    ] = "auto"
+    topics: Annotated[
+        tuple[str, ...],
+        _doc("Topic filters; empty for the usual ones of the networks named; with auto those of all but iot-open."),
+    ] = ()
+    version: Annotated[
+        str, _doc("MQTT version: 5, or 3.1.1 (The Things Stack's server knows no other).", pattern=r"^(5|3\.1\.1)$")
+    ] = "5"
+    qos: Annotated[
+        int,
+        _doc(
+            "Quality of service, 1 or 0. At 0 (The Things Stack's server knows no other) what comes while we are away or busy "
+            "is lost.",
+            ge=0,
+            le=1,
+        ),
+    ] = 1
     share: Annotated[str, _doc("Shared subscription group ($share/GROUP/…); '' for none. For several processes.")] = ""
     client_id: Annotated[str, _doc("Client id; must stay the same across restarts. '' makes one from the name.")] = ""
     username: Annotated[str, _doc("User name, if not in the URL.")] = ""
@@ -82,6 +103,71 @@ class Mqtt(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         int, _doc("How long the broker keeps our session while we are away, seconds.", ge=0)
     ] = 7 * 24 * 3600
     keepalive_seconds: Annotated[int, _doc("MQTT keep-alive, seconds.", ge=1, le=65535)] = 30
+
+
+class GenericNetwork(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A network whose JSON messages are described here. In TOML a table [[networks]] each.
+
+    A path is names and indexes with dots between ('data.0.value'); '' for none.
+    """
+
+    name: Annotated[str, _doc("Its name, for mqtt.network and sources.network.", pattern="^[a-z][a-z0-9-]{0,39}$")]
+    topic: Annotated[
+        str,
+        _doc(
+            "Topic with {device}, {event} or {name of your own} for a level, '+' and '#' as in filters: "
+            "'city/{area}/{device}/up'. '' where messages only come over HTTP."
+        ),
+    ] = ""
+    each: Annotated[
+        str, _doc("Path to the array of messages in one body; '.' where the body is it; '' for one message.")
+    ] = ""
+    device: Annotated[str, _doc("Path to the device's hardware id; '' where the topic has {device}.")] = ""
+    name_path: Annotated[str, _doc("Path to the device's name.")] = ""
+    payload: Annotated[str, _doc("Path to the payload's bytes.")] = ""
+    encoding: Annotated[str, _doc("How the payload is written: hex or base64.", pattern="^(hex|base64)$")] = "hex"
+    values: Annotated[
+        str, _doc("Path to the object of decoded values, for codec 'object'; '.' for the whole message.")
+    ] = ""
+    f_port: Annotated[str, _doc("Path to the port.")] = ""
+    f_cnt: Annotated[str, _doc("Path to the frame counter.")] = ""
+    frame: Annotated[str, _doc("Path to what identifies the frame, so that one delivered twice is known.")] = ""
+    time: Annotated[str, _doc("Path to the time of observation.")] = ""
+    time_format: Annotated[
+        str, _doc("How the time is written: iso (RFC 3339), s, ms or us since 1970.", pattern="^(iso|s|ms|us)$")
+    ] = "iso"
+    rssi: Annotated[str, _doc("Path to the signal strength, dBm.")] = ""
+    snr: Annotated[str, _doc("Path to the signal-to-noise ratio, dB.")] = ""
+    gateway: Annotated[str, _doc("Path to the gateway's id.")] = ""
+    battery: Annotated[str, _doc("Path to the battery's level, percent.")] = ""
+    latitude: Annotated[str, _doc("Path to the device's latitude, degrees.")] = ""
+    longitude: Annotated[str, _doc("Path to the device's longitude, degrees.")] = ""
+    event: Annotated[
+        str, _doc("Path to what kind of message it is; '' where the topic has {event}, or all are uplinks.")
+    ] = ""
+    events: Annotated[
+        dict[str, str],
+        _doc(
+            "What the kinds are called there -> up, join, status, log or location; others are passed over. Empty: all are "
+            "uplinks."
+        ),
+    ] = {}
+
+
+class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who pushes uplinks to /api/v1/uplinks/{name}, by a secret of its own. In TOML a table [[sources]] each."""
+
+    name: Annotated[str, _doc("Its name in the path.", pattern="^[a-z0-9][a-z0-9._-]{0,63}$")]
+    network: Annotated[str, _doc("Which network server's messages (see mqtt.network), or the name of a [[networks]].")]
+    token: Annotated[str, _doc("The secret that it sends. Keep the file readable to the broker alone.", min_length=16)]
+    header: Annotated[
+        str,
+        _doc(
+            "Header that has it; in Authorization after 'Bearer ', in any other alone.",
+            pattern="^[A-Za-z][A-Za-z0-9-]{0,63}$",
+        ),
+    ] = "Authorization"
+    user: Annotated[str, _doc("User name, if it sends the secret as password of basic authentication; '' if not.")] = ""
 
 
 class Coap(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -287,6 +373,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     http: Http = Http()
     store: StoreSettings = StoreSettings()
     mqtt: tuple[Mqtt, ...] = ()
+    networks: tuple[GenericNetwork, ...] = ()
+    sources: tuple[Source, ...] = ()
     coap: Coap = Coap()
     limits: Limits = Limits()
     codecs: Codecs = Codecs()

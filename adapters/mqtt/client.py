@@ -4,12 +4,14 @@
   beyond that nothing is read from the socket, and the broker keeps the rest.
 - The messages of one device enter the intake one after the other, in order of arrival. One that cannot be committed is tried
   again in its place, for ever; other devices go on.
+- A body with several messages is acknowledged when each of them is durable.
 - What is not understood is handed to `reject`, kept there, and acknowledged: it cannot stop the stream.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,12 +22,13 @@ from adapters.members import NotUnderstood
 from adapters.mqtt.address import address_of
 from adapters.mqtt.backoff import Backoff
 from adapters.mqtt.connection import Connection, Publication
-from adapters.mqtt.networks import reader
+from adapters.mqtt.networks.base import Part
+from adapters.mqtt.networks.known import Networks, choice
 from broker import metrics
 from broker.clock import Clock
 from broker.config import Limits, Mqtt
 from broker.errors import Overloaded
-from broker.pipeline.intake import Intake, Uplink
+from broker.pipeline.intake import Intake, Unread, Uplink
 
 IN_FLIGHT_BYTES = 32 * 1024 * 1024
 """Message bytes in memory at once: 512 ordinary messages are 0.5 MB, 512 hostile ones would be 512 MB."""
@@ -37,11 +40,25 @@ SUBMIT_TRIES = 5
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class _Message:
-    """A publication and what was read from it: an uplink, or why it is none."""
+@dataclass(slots=True)
+class _Whole:
+    """A publication, acknowledged when all that it holds is durable."""
 
     publication: Publication
+    left: int
+
+    def one_done(self) -> None:
+        self.left -= 1
+        if self.left <= 0:
+            self.publication.acknowledge()
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """What was read from a publication, or from an element of its array: an uplink, or why it is none."""
+
+    publication: Publication
+    source: str
     uplink: Uplink | None
     raw: bytes
     reason: str
@@ -59,18 +76,17 @@ class MqttIntake:
     Raises InvalidSetting when the settings name no broker, files that cannot be read or an unknown network.
     """
 
-    def __init__(self, settings: Mqtt, intake: Intake, clock: Clock, limits: Limits) -> None:
+    def __init__(self, settings: Mqtt, networks: Networks, intake: Intake, clock: Clock, limits: Limits) -> None:
         self._settings = settings
         self._intake = intake
         self._clock = clock
         self._limits = limits
         self._address = address_of(settings)
-        self._read = reader(settings.network)
-        self._source = f"mqtt:{settings.network}"
+        self._networks = choice(settings.network, settings.topics, networks)
         self.name = settings.name or self._address.host
         self._log = _log.bind(mqtt=self.name)
         group = f"$share/{settings.share}/" if settings.share else ""
-        self._filters = tuple(group + topic for topic in settings.topics)
+        self._filters = tuple(group + topic for topic in self._networks.topics)
         self.ready = asyncio.Event()
         """Set while the connection stands and at least one subscription is granted."""
         self._room = asyncio.Event()
@@ -116,6 +132,8 @@ class MqttIntake:
             receive_maximum=self._settings.receive_maximum,
             session_expiry_seconds=self._settings.session_expiry_seconds,
             keepalive_seconds=self._settings.keepalive_seconds,
+            version=self._settings.version,
+            qos=self._settings.qos,
             gate=self._room,
             ready=self.ready,
             take=self._take,
@@ -150,41 +168,61 @@ class MqttIntake:
     def _take(self, publication: Publication) -> None:
         if self._stopping:
             return
-        message = self._understand(publication)
-        lane = message.lane
-        task = asyncio.get_running_loop().create_task(self._settle(message, self._lanes.get(lane)))
-        self._lanes[lane] = task
-        self._tasks.add(task)
-        self._in_flight_bytes += len(message.raw)
-        task.add_done_callback(partial(self._settled, lane, len(message.raw)))
+        messages = self._understand(publication)
+        whole = _Whole(publication, len(messages))
+        if not messages:
+            whole.one_done()
+        for message in messages:
+            lane = message.lane
+            task = asyncio.get_running_loop().create_task(self._settle(message, whole, self._lanes.get(lane)))
+            self._lanes[lane] = task
+            self._tasks.add(task)
+            self._in_flight_bytes += len(message.raw)
+            task.add_done_callback(partial(self._settled, lane, len(message.raw)))
         self._weigh()
 
-    def _understand(self, publication: Publication) -> _Message:
+    def _understand(self, publication: Publication) -> list[_Message]:
         body = publication.payload
         meta: dict[str, Any] = {"topic": publication.topic, "broker": self.name}
         limit = self._limits.uplink_bytes
+        source = f"mqtt:{self._settings.network}"
+
+        def unread(raw: bytes, reason: str, **more: Any) -> _Message:
+            return _Message(publication, source, None, raw, reason, meta | more)
+
         if len(body) > limit:
             kept = body[: self._limits.uplink_kept_bytes]
             reason = f"The message must have at most {limit} bytes (limits.uplink_bytes), got {len(body)}."
-            return _Message(publication, None, kept, reason, meta | {"bytes": len(body)})
+            return [unread(kept, reason, bytes=len(body))]
+        parts: Sequence[Part]
         try:
-            uplink = self._read(
-                publication.topic, body, source=self._source, received_at=self._clock.now(), limits=self._limits
+            network = self._networks.of(publication.topic, body)
+            source = f"mqtt:{network.name}"
+            parts = network.read(
+                publication.topic, body, source=source, received_at=self._clock.now(), limits=self._limits
             )
         except NotUnderstood as error:
-            return _Message(publication, None, body, str(error), meta)
+            return [unread(body, str(error))]
         except Exception as error:
             # A fault of the reader's must not stop the stream either.
             self._log.exception("mqtt.reader_failed", topic=publication.topic)
-            return _Message(publication, None, body, f"The reader failed: {type(error).__name__}.", meta)
-        uplink.meta["broker"] = self.name
-        return _Message(publication, uplink, body, "", meta)
+            return [unread(body, f"The reader failed: {type(error).__name__}.")]
+        if not parts:
+            metrics.uplinks.labels(source, "passed_over").inc()
+        messages = []
+        for part in parts:
+            if isinstance(part, Unread):
+                messages.append(unread(part.raw, part.reason))
+            else:
+                part.meta["broker"] = self.name
+                messages.append(_Message(publication, source, part, part.raw, "", meta))
+        return messages
 
-    async def _settle(self, message: _Message, before: asyncio.Task[None] | None) -> None:
+    async def _settle(self, message: _Message, whole: _Whole, before: asyncio.Task[None] | None) -> None:
         if before is not None and not before.done():
             await asyncio.wait((before,))  # not `await before`: cancelling this one must not cancel that one
         await self._commit(message)
-        message.publication.acknowledge()
+        whole.one_done()
 
     async def _commit(self, message: _Message) -> None:
         """Hand `message` in until it is durable."""
@@ -197,7 +235,7 @@ class MqttIntake:
                     await self._intake.submit(message.uplink, wait=True)
                 else:
                     await self._intake.reject(
-                        source=self._source, raw=message.raw, reason=reason, meta=message.meta, wait=True
+                        source=message.source, raw=message.raw, reason=reason, meta=message.meta, wait=True
                     )
             except Overloaded as error:
                 # Once for all messages that wait, not once a message.

@@ -8,7 +8,8 @@ What gmqtt 0.8 does by itself and why this goes around it:
   on, so every connection has a client of its own, and reconnecting is the caller's.
 - It acknowledges in the order in which handlers return; [MQTT-4.6.0-2] asks for the order of arrival.
 - It forgets what a PUBACK says. A publication of ours is waited for until it is acknowledged, and a refusal is told.
-- It falls back to MQTT 3.1.1, and with that to acknowledging before handling. Here a refusal is a failed try.
+- It falls back to MQTT 3.1.1 by itself. Here the settings say which version, and a refusal is a failed try.
+- It sends MQTT 5's options with a subscription in MQTT 3.1.1 too, where those bits must be 0 [MQTT-3.8.3-4].
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ CONNECT_SECONDS = 15.0
 LARGEST_PACKET = 8 * 1024 * 1024
 """Maximum Packet Size, bytes: gmqtt assembles a packet in memory, copying it once per 64 KB. A broker discards what is
 larger [MQTT-3.1.2-25]; a message that is larger than the settings' limit but not than this is kept and shown."""
+_VERSIONS = {"5": 5, "3.1.1": 4}
+"""What the settings call a version -> protocol level in CONNECT."""
 _PUBACK = 0x40
 _NO_SUBSCRIBERS = 0x10  # a PUBACK's "nobody has subscribed to it" (MQTT 5.0, 3.4.2.1)
 _REFUSED = 0x80  # reason codes from here on are refusals (MQTT 5.0, 2.4)
@@ -77,6 +80,8 @@ class Connection:
         receive_maximum: int,
         session_expiry_seconds: int,
         keepalive_seconds: int,
+        version: str = "5",
+        qos: int = 1,
         gate: asyncio.Event,
         ready: asyncio.Event,
         take: Callable[[Publication], None],
@@ -85,6 +90,8 @@ class Connection:
         self.session_present = False
         self._address = address
         self._keepalive = keepalive_seconds
+        self._version = _VERSIONS[version]
+        self._qos = qos
         self._ready = ready
         self._take = take
         self._unacknowledged: deque[Publication] = deque()
@@ -93,11 +100,18 @@ class Connection:
         self._client = _Client(
             # As bytes: gmqtt counts characters where the packet's length counts bytes.
             client_id.encode(),
-            clean_session=False,
+            # In MQTT 3.1.1 a session has no expiry of its own: it is kept, or there is none.
+            clean_session=version != "5" and session_expiry_seconds == 0,
             optimistic_acknowledgement=False,
-            session_expiry_interval=session_expiry_seconds,
-            receive_maximum=receive_maximum,
-            maximum_packet_size=LARGEST_PACKET,
+            **(
+                {
+                    "session_expiry_interval": session_expiry_seconds,
+                    "receive_maximum": receive_maximum,
+                    "maximum_packet_size": LARGEST_PACKET,
+                }
+                if version == "5"
+                else {}
+            ),
         )
         self._client.gate = gate
         self._client.on_qos_1 = self._on_qos_1
@@ -111,12 +125,16 @@ class Connection:
             self._client.set_auth_credentials(address.username, address.password or None)
 
     async def open(self, filters: Sequence[str]) -> None:
-        """Connect, and subscribe at QoS 1 to `filters`, if there are any. Raises OSError (TimeoutError included) when that
+        """Connect, and subscribe to `filters`, if there are any. Raises OSError (TimeoutError included) when that
         fails.
         """
         connecting = asyncio.ensure_future(
             self._client.connect(
-                self._address.host, self._address.port, ssl=self._address.tls or False, keepalive=self._keepalive
+                self._address.host,
+                self._address.port,
+                ssl=self._address.tls or False,
+                keepalive=self._keepalive,
+                version=self._version,
             )
         )
         lost = asyncio.ensure_future(self.lost.wait())
@@ -140,12 +158,18 @@ class Connection:
         if not filters:
             return
         # Retained messages only when the subscription is new: later they were seen before.
-        self._client.subscribe([gmqtt.Subscription(each, qos=1, retain_handling_options=1) for each in filters])
+        retained = {"retain_handling_options": 1} if self._version == _VERSIONS["5"] else {"retain_handling_options": 0}
+        self._client.subscribe([gmqtt.Subscription(each, qos=self._qos, **retained) for each in filters])
 
-    async def publish(self, topic: str, payload: bytes) -> None:
-        """Publish at QoS 1; returns when the broker has acknowledged it. Raises Refused, and OSError when the connection goes."""
+    async def publish(self, topic: str, payload: bytes, *, qos: int = 1) -> None:
+        """Publish; returns when the broker has acknowledged it, at QoS 0 at once. Raises Refused, and OSError when the
+        connection goes.
+        """
         if self.lost.is_set():
             raise ConnectionError("the connection was lost")
+        if qos == 0:
+            self._client.publish_and_forget(topic, payload)
+            return
         mid = self._client.publish_once(topic, payload)
         acknowledged: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._published[mid] = acknowledged
@@ -235,6 +259,10 @@ class _Client(gmqtt.Client):  # type: ignore[misc]  # gmqtt has no types
             self.on_puback(int.from_bytes(packet[:2], "big"), packet[2] if len(packet) > 2 else 0)
 
         handler._handle_puback_packet = puback
+
+    def publish_and_forget(self, topic: str, payload: bytes) -> None:
+        """Publish at QoS 0."""
+        self._connection.publish(gmqtt.Message(topic, payload, qos=0))
 
     def publish_once(self, topic: str, payload: bytes) -> int:
         """Publish at QoS 1 on this connection alone; the packet id. What is not acknowledged on it, the caller sends again."""

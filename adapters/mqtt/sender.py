@@ -5,13 +5,12 @@ that no acknowledgement either. It is made when there is something to send, and 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 import structlog
 
 from adapters.mqtt.address import address_of
 from adapters.mqtt.connection import Connection, Refused
-from adapters.mqtt.networks import downlink_writer
+from adapters.mqtt.networks.known import Networks, choice
 from broker.config import Mqtt
 from broker.pipeline.intake import Downlink, NotSent
 
@@ -31,11 +30,11 @@ class MqttSender:
     Raises InvalidSetting as the intake does.
     """
 
-    def __init__(self, settings: Mqtt, owner: str) -> None:
+    def __init__(self, settings: Mqtt, networks: Networks, owner: str) -> None:
         """`owner` tells this process's connection from those of others."""
         self._settings = settings
         self._address = address_of(settings)
-        self._write: Callable[[Downlink], tuple[str, bytes]] = downlink_writer(settings.network)
+        self._networks = choice(settings.network, settings.topics, networks)
         self.name = settings.name or self._address.host
         self._client_id = f"knutpunkt-{self.name}-down-{owner[-8:]}"
         self._open = asyncio.Event()
@@ -46,11 +45,11 @@ class MqttSender:
         """Until when (the loop's time) the broker is taken to be away, and why."""
 
     async def send(self, downlink: Downlink) -> None:
-        """Publish a downlink; returns at its PUBACK. Raises NotSent."""
-        topic, body = self._write(downlink)
+        """Publish a downlink; returns at its PUBACK, at QoS 0 when it is written to the socket. Raises NotSent."""
+        topic, body = self._networks.write(downlink)
         try:
             connection = await self._connected()
-            await connection.publish(topic, body)
+            await connection.publish(topic, body, qos=self._settings.qos)
         except (OSError, Refused) as error:
             reason = str(error) or type(error).__name__
             raise NotSent(f"MQTT broker '{self.name}': {reason}.") from None
@@ -87,6 +86,7 @@ class MqttSender:
             receive_maximum=IN_FLIGHT,
             session_expiry_seconds=0,
             keepalive_seconds=self._settings.keepalive_seconds,
+            version=self._settings.version,
             gate=self._open,
             ready=asyncio.Event(),
             take=lambda publication: None,

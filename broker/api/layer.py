@@ -57,7 +57,7 @@ def wrapped(
     handler, path, method = route.handler, route.path, route.method
     standard = path.startswith(NGSI_LD)
     plain, granted = Access(granted=False, route=path), Access(granted=True, route=path)
-    public = route.public
+    public = route.public or route.own_check
     observe = metrics.http_seconds.labels(path).observe
     counters: dict[int, Counter] = {}
 

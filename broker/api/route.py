@@ -27,6 +27,8 @@ class Route:
     handler: Handler
     public: bool = False
     """Asks for no token."""
+    own_check: bool = False
+    """The handler checks who asks: some have a secret of their own in place of the token."""
     parameters: frozenset[str] = frozenset()
     """Query parameters: the very set that the handler passes to `broker.api.parameters.parameters`."""
     options: frozenset[str] = frozenset()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -11,7 +11,7 @@ from broker.config import Limits, Settings
 from broker.jsonld.resolver import ContextResolver
 from broker.pipeline.claims import Claims
 from broker.pipeline.downlinks import Downlinks
-from broker.pipeline.intake import Intake, Uplink
+from broker.pipeline.intake import Intake, Unread, Uplink
 from broker.pipeline.quarantine import Quarantine
 from broker.stores.base import Record, TenantStore
 from broker.stores.command import Command
@@ -73,9 +73,23 @@ class Tenants(Protocol):
 class UplinkReader(Protocol):
     """Reads what one network server pushes over HTTP."""
 
-    def __call__(self, event: str, body: bytes, *, source: str, received_at: Micros, limits: Limits) -> Uplink:
-        """The uplink in `body`. Raises ValueError, whose text says why it cannot be understood."""
+    def __call__(
+        self, event: str, body: bytes, *, source: str, received_at: Micros, limits: Limits
+    ) -> Sequence[Uplink | Unread]:
+        """The uplinks in `body`. Raises ValueError, whose text says why it cannot be understood."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkDoor:
+    """Where one source pushes its uplinks."""
+
+    network: str
+    read: UplinkReader
+    parameters: frozenset[str] = frozenset()
+    """Query parameters of the network's own that are passed over."""
+    check: Callable[[Mapping[str, str]], None] | None = None
+    """Raises Unauthorized unless the headers have the source's secret; None: the token of all other routes is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,5 +106,5 @@ class Services:
     claims: Claims
     downlinks: Downlinks
     quarantine: Quarantine
-    uplink_readers: Mapping[str, UplinkReader] = field(default_factory=dict)
-    """By network name, as in POST /api/v1/uplinks/{network}."""
+    uplink_doors: Mapping[str, UplinkDoor] = field(default_factory=dict)
+    """By the name of a source or a network, as in POST /api/v1/uplinks/{network}."""

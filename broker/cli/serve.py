@@ -82,6 +82,10 @@ def _said(group: BaseExceptionGroup[BaseException]) -> str:
     return str(error)
 
 
+TABLES = ("mqtt", "networks", "sources")
+"""Settings of which there are several, a table each."""
+
+
 @click.command()
 def config() -> None:
     """List every setting with its default and meaning, as a TOML file to start from."""
@@ -90,16 +94,16 @@ def config() -> None:
         "# Each can also be set by an environment variable: KNUTPUNKT_HTTP_PORT for port in [http], and so on.\n"
     )
     for name, text in documented(Settings):
-        if not (isinstance(hints[name], type) and issubclass(hints[name], Struct)) and name != "mqtt":
+        if not (isinstance(hints[name], type) and issubclass(hints[name], Struct)) and name not in TABLES:
             click.echo(f"# {text}\n# {name} = {_toml(_default(Settings, name))}\n")
     for name, hint in hints.items():
         section = hint if isinstance(hint, type) and issubclass(hint, Struct) else None
-        if name == "mqtt":
+        if name in TABLES:
             section = hint.__args__[0]
         if section is None:
             continue
         click.echo(f"# {(section.__doc__ or '').strip().splitlines()[0]}")
-        click.echo(f"# [[{name}]]" if name == "mqtt" else f"[{name}]")
+        click.echo(f"# [[{name}]]" if name in TABLES else f"[{name}]")
         for setting, text in documented(section):
             click.echo(f"# {text}\n# {setting} = {_toml(_default(section, setting))}")
         click.echo()
@@ -119,4 +123,6 @@ def _toml(value: object) -> str:
         return "[" + ", ".join(_toml(one) for one in value) + "]"
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, dict):
+        return "{}"
     return repr(value)

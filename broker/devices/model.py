@@ -71,6 +71,10 @@ class DeviceState(Struct, frozen=True, rename="camel", kw_only=True):
     rssi: float | None = None
     snr: float | None = None
     gateway: str | None = None
+    gateway_location: tuple[float, float] | None = None
+    """Longitude, latitude of the gateway that heard best."""
+    margin: int | None = None
+    """Signal-to-noise ratio of the last request for its status, as the device heard it, dB above what it needs."""
     battery_percent: float | None = None
     battery_volts: float | None = None
     joined_at: Micros | None = None

@@ -22,6 +22,8 @@ def heard(
     rssi: float | None = None,
     snr: float | None = None,
     gateway: str | None = None,
+    gateway_location: tuple[float, float] | None = None,
+    margin: int | None = None,
     battery_percent: float | None = None,
     location: tuple[float, float] | None = None,
     measurements: Sequence[Measurement] = (),
@@ -53,6 +55,9 @@ def heard(
         rssi=rssi if rssi is not None else state.rssi,
         snr=snr if snr is not None else state.snr,
         gateway=gateway or state.gateway,
+        # Another gateway is elsewhere.
+        gateway_location=gateway_location or (state.gateway_location if gateway in (None, state.gateway) else None),
+        margin=margin if margin is not None else state.margin,
         battery_percent=level if level is not None else state.battery_percent,
         battery_volts=volts if volts is not None else state.battery_volts,
         joined_at=at if joined else state.joined_at,

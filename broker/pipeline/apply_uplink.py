@@ -273,6 +273,8 @@ class ApplyUplink:
                 rssi=radio.rssi if radio else None,
                 snr=radio.snr if radio else None,
                 gateway=radio.gateway_id if radio else None,
+                gateway_location=radio.gateway_location if radio else None,
+                margin=uplink.meta.get("margin"),
                 battery_percent=uplink.battery_percent,
                 location=uplink.location,
                 measurements=measurements,

@@ -153,7 +153,13 @@ class Claims:
         device = None
         async for row in rows:
             device = row.device_id
-            receipt = await self._uplinks.replay(self._read_again(row), row, since)
+            try:
+                uplink = self._read_again(row)
+            except ValueError as error:
+                # Its network is described otherwise in the settings than when it came in: it stays as it is.
+                log.warning("uplink.not_read_again", uplink=row.id, source=row.source, reason=str(error))
+                continue
+            receipt = await self._uplinks.replay(uplink, row, since)
             count[receipt.outcome] += row.status != receipt.outcome or row.status != "applied"
         if count["applied"] or count["rejected"]:
             log.info("uplinks.replayed", device=device, **count)

@@ -40,4 +40,5 @@ def as_downlink(command: DeviceCommand, topic: str = "") -> Downlink:
         f_port=command.f_port,
         confirmed=command.confirmed,
         expires_at=command.expires_at,
+        source=command.network or "",
     )

@@ -26,6 +26,8 @@ class Radio(Struct, frozen=True):
     frequency: int | None = None
     """Hz"""
     data_rate: int | None = None
+    gateway_location: tuple[float, float] | None = None
+    """Longitude and latitude, degrees."""
 
 
 class SensedValue(Struct, frozen=True):
@@ -85,6 +87,13 @@ class Uplink(Struct, frozen=True):
     """Kept beside `raw` so that the message can be read again: topic, path, content format."""
 
 
+class Unread(Struct, frozen=True):
+    """An element of a network's array of messages that is not understood, where others are: it is kept by itself."""
+
+    raw: bytes
+    reason: str
+
+
 Outcome = Literal["applied", "quarantined", "rejected", "duplicate"]
 
 
@@ -124,6 +133,8 @@ class Downlink(Struct, frozen=True):
     f_port: int | None
     confirmed: bool
     expires_at: Micros
+    source: str = ""
+    """Adapter and network that the device was last heard by, as `Uplink.source` has it; '' where it is not known."""
 
 
 def tag_of(command_id: str) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 import gmqtt
 import pytest
 
+from adapters.mqtt.networks.known import networks
 from adapters.mqtt.sender import MqttSender
 from broker.cli.demo.city import load_city
 from broker.cli.demo.frames import chirpstack_event, chirpstack_topic, frame
@@ -171,7 +172,7 @@ async def test_mosquitto_lets_the_hub_send_commands_to_the_network_server_and_no
 
     def sender(user: str, word: str) -> MqttSender:
         url, authority = f"mqtts://127.0.0.1:{port}", str(folder / "ca.crt")
-        return MqttSender(Mqtt(url=url, username=user, password=word, ca_file=authority), "test")
+        return MqttSender(Mqtt(url=url, username=user, password=word, ca_file=authority), networks(), "test")
 
     command = Downlink(
         "0199", "a81758fffe000001", "application/1/device/a81758fffe000001/event/up", b"\x01", 1, True, 0

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from adapters.mqtt.client import MqttIntake
+from adapters.mqtt.networks.known import networks
 from broker.clock import Clock
 from broker.config import InvalidSetting, Limits, Mqtt
 from broker.errors import StoreUnavailable
@@ -40,7 +41,7 @@ def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
 
 @contextlib.asynccontextmanager
 async def running(intake: RecordingIntake, settings: Mqtt) -> AsyncIterator[MqttIntake]:
-    adapter = MqttIntake(settings, intake, Clock(), LIMITS)
+    adapter = MqttIntake(settings, networks(), intake, Clock(), LIMITS)
     task = asyncio.create_task(adapter.run())
     try:
         yield adapter
@@ -72,7 +73,7 @@ async def test_an_uplink_that_is_not_committed_is_delivered_again_after_reconnec
     intake.failure = StoreUnavailable("The store is away.")
     await publish(mosquitto, [uplink(1)])
     # Stopped hard, as by a crash: nothing was committed, so nothing may have been acknowledged.
-    adapter = MqttIntake(settings, intake, Clock(), LIMITS)
+    adapter = MqttIntake(settings, networks(), intake, Clock(), LIMITS)
     task = asyncio.create_task(adapter.run())
     await adapter.ready.wait()
     await intake.until(lambda: intake.attempts > 0)
@@ -85,6 +86,65 @@ async def test_an_uplink_that_is_not_committed_is_delivered_again_after_reconnec
     intake.failure = None
     async with running(intake, settings):
         await intake.until_committed(1)
+    assert [each.f_cnt for each in intake.uplinks] == [1]
+
+
+async def test_an_array_is_acknowledged_when_each_of_its_messages_is_committed(mosquitto: Mosquitto) -> None:
+    body = (Path(__file__).parent.parent / "recorded" / "netmore" / "http.json").read_bytes()
+    topic, settings = "netmore/up", Mqtt(url=mosquitto.url, network="netmore", topics=("netmore/up",))
+    intake = RecordingIntake()
+    await subscribed(intake, settings)
+    intake.fail_on = lambda each: StoreUnavailable("Away.") if each.device_id == "a81758fffe03f6d5" else None
+    await publish(mosquitto, [(topic, body)])
+    adapter = MqttIntake(settings, networks(), intake, Clock(), LIMITS)
+    task = asyncio.create_task(adapter.run())
+    await intake.until_committed(1)
+    # As by a crash: one of two is committed, so the whole may not have been acknowledged.
+    task.cancel()
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    intake.fail_on = lambda each: None
+    async with running(intake, settings):
+        await intake.until_committed(3)
+    assert intake.uplinks[0].device_id.endswith("c5")
+    assert sorted(each.device_id[-2:] for each in intake.uplinks) == ["c5", "c5", "d5"]
+    async with running(intake, settings):
+        await asyncio.sleep(0.5)
+    assert len(intake.uplinks) == 3
+
+
+@pytest.mark.parametrize("qos", [0, 1])
+async def test_uplinks_arrive_over_mqtt_3_1_1_too(mosquitto: Mosquitto, qos: int) -> None:
+    intake, settings = RecordingIntake(), Mqtt(url=mosquitto.url, version="3.1.1", qos=qos)
+    async with running(intake, settings) as adapter:
+        await adapter.ready.wait()
+        await publish(mosquitto, (uplink(n, device=n % 7) for n in range(200)), qos=qos)
+        await intake.until_committed(200)
+    for device in range(7):
+        frames = [each.f_cnt for each in intake.uplinks if each.device_id.endswith(f"{device:06x}")]
+        assert frames == list(range(device, 200, 7))
+
+
+async def test_over_mqtt_3_1_1_what_comes_meanwhile_is_kept_and_what_is_not_committed_comes_again(
+    mosquitto: Mosquitto,
+) -> None:
+    intake, settings = RecordingIntake(), Mqtt(url=mosquitto.url, version="3.1.1")
+    await subscribed(intake, settings)
+    await publish(mosquitto, [uplink(1)])
+    intake.failure = StoreUnavailable("The store is away.")
+    task = asyncio.create_task(MqttIntake(settings, networks(), intake, Clock(), LIMITS).run())
+    await intake.until(lambda: intake.attempts > 0)
+    task.cancel()
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    intake.failure = None
+    async with running(intake, settings):
+        await intake.until_committed(1)
+    async with running(intake, settings):
+        await asyncio.sleep(0.5)
     assert [each.f_cnt for each in intake.uplinks] == [1]
 
 
@@ -275,7 +335,7 @@ async def test_stopping_waits_for_what_is_on_its_way_and_acknowledges_it(mosquit
     await subscribed(intake, settings)
     intake.open.clear()
     await publish(mosquitto, [uplink(1)])
-    task = asyncio.create_task(MqttIntake(settings, intake, Clock(), LIMITS).run())
+    task = asyncio.create_task(MqttIntake(settings, networks(), intake, Clock(), LIMITS).run())
     await _until(lambda: intake.waiting > 0)
     task.cancel()
     await asyncio.sleep(0.05)
@@ -301,4 +361,4 @@ async def test_stopping_waits_for_what_is_on_its_way_and_acknowledges_it(mosquit
 )
 def test_settings_that_cannot_work_stop_the_start(settings: Mqtt, named: str) -> None:
     with pytest.raises(InvalidSetting, match=named):
-        MqttIntake(settings, RecordingIntake(), Clock(), LIMITS)
+        MqttIntake(settings, networks(), RecordingIntake(), Clock(), LIMITS)

@@ -256,7 +256,7 @@ async def test_a_table_is_csv_with_headings_and_accept_decides(api: Api) -> None
     assert (bound["virtualSensor"], bound["entityType"]) == ("rum-101", "IndoorEnvironmentObserved")
     excel = await export(api, "virtual-sensors", "?excel=true")
     assert excel.body.startswith("\ufeffid;name;".encode())
-    assert b"temperature=temperature humidity=relativeHumidity" in excel.body
+    assert b"co2=https://city.example/co2 temperature=t" in excel.body
     assert json.loads((await export(api, "models", "")).body)[0]["id"] == "ers"
     await api.problem(406, "NotAcceptable", "GET", "/api/v1/export/devices", Accept="image/png")
     await api.problem(400, "BadRequestData", "GET", "/api/v1/export/registry?format=csv")

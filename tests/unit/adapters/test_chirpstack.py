@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.members import NotUnderstood
-from adapters.mqtt.chirpstack import KINDS, read, read_http
-from adapters.mqtt.networks import HTTP_READERS, READERS
+from adapters.mqtt.networks.chirpstack import KINDS, read, read_http
 from broker.clock import SECOND, parse_iso
 from broker.config import Limits
 from broker.pipeline.intake import Radio, Uplink
@@ -61,7 +60,12 @@ def test_an_uplink_is_read_whole() -> None:
 
 def test_the_radio_figures_are_those_of_the_gateway_that_heard_best() -> None:
     assert understood(recorded("up")).radio == Radio(
-        rssi=-97, snr=6.8, gateway_id="24e124fffef45b03", frequency=868300000, data_rate=5
+        rssi=-97,
+        snr=6.8,
+        gateway_id="24e124fffef45b03",
+        frequency=868300000,
+        data_rate=5,
+        gateway_location=(18.07, 64.62),
     )
 
 
@@ -222,8 +226,3 @@ def test_whatever_the_bytes_are_the_message_is_read_or_refused(body: bytes, topi
     for where in (topic, f"application/1/device/{EUI}/event/up"):
         with pytest.raises(NotUnderstood):
             read(where, body, source="x", received_at=RECEIVED, limits=LIMITS)
-
-
-def test_chirpstack_is_a_known_network_over_mqtt_and_http() -> None:
-    assert READERS["chirpstack"] is read
-    assert HTTP_READERS["chirpstack"] is read_http

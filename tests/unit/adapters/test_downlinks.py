@@ -11,7 +11,8 @@ import pytest
 
 from adapters.coap.server import read as read_coap
 from adapters.members import NotUnderstood
-from adapters.mqtt import chirpstack, chirpstack_down, things_stack_down
+from adapters.mqtt.networks import actility, chirpstack, chirpstack_down, chirpstack_v3, things_stack_down
+from adapters.mqtt.networks.known import choice, networks
 from broker.clock import SECOND
 from broker.config import Limits
 from broker.pipeline.intake import Downlink, DownlinkEvent, NotSent, tag_of
@@ -76,6 +77,44 @@ def event(kind: str, **members: Any) -> DownlinkEvent | None:
     topic = f"application/1/device/a81758fffe03f6c2/event/{kind}"
     raw = json.dumps(body).encode()
     return chirpstack.read(topic, raw, source="mqtt:chirpstack", received_at=NOW, limits=Limits()).downlink
+
+
+def test_thingpark_is_told_beside_the_topic_that_the_device_was_heard_on() -> None:
+    topic, body = actility.down(downlink("mqtt/things/A81758FFFE03F6C2/uplink"))
+    assert topic == "mqtt/things/A81758FFFE03F6C2/downlink"
+    assert json.loads(body) == {
+        "DevEUI_downlink": {
+            "DevEUI": "A81758FFFE03F6C2",
+            "FPort": 85,
+            "payload_hex": "ff03b004",
+            "Confirmed": "1",
+            "ValidityTime": "2026-05-28T20:26:40.000Z",
+            "CorrelationID": tag_of(ID).upper(),
+        }
+    }
+    with pytest.raises(NotSent, match="does not end with '/uplink'"):
+        actility.down(downlink("thingpark/all"))
+
+
+def test_chirpstack_v3_is_told_without_what_it_does_not_know() -> None:
+    topic, body = chirpstack_v3.down(downlink("application/12/device/a81758fffe03f6c2/event/up"))
+    assert topic == "application/12/device/a81758fffe03f6c2/command/down"
+    assert json.loads(body) == {"confirmed": True, "fPort": 85, "data": base64.b64encode(b"\xff\x03\xb0\x04").decode()}
+    with pytest.raises(NotSent, match="no command topic"):
+        chirpstack_v3.down(downlink("application/12/device/a81758fffe03f6c2/rx"))
+
+
+def test_a_command_is_written_as_the_network_takes_it_that_the_device_was_heard_by() -> None:
+    heard = "application/12/device/a81758fffe03f6c2/event/up"
+    every = choice("auto", (), networks())
+    v4 = json.loads(every.write(downlink(heard, source="mqtt:chirpstack"))[1])
+    v3 = json.loads(every.write(downlink(heard, source="mqtt:chirpstack-v3"))[1])
+    assert ("id" in v4, "id" in v3) == (True, False)
+    assert every.write(downlink(heard)) == every.write(downlink(heard, source="mqtt:chirpstack"))
+    with pytest.raises(NotSent, match="Network 'netmore' takes no downlinks"):
+        every.write(downlink(heard, source="mqtt:netmore"))
+    with pytest.raises(NotSent, match="last heard by 'city'"):
+        every.write(downlink(heard, source="mqtt:city"))
 
 
 def test_chirpstacks_events_name_the_queue_item() -> None:
