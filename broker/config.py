@@ -484,8 +484,8 @@ def _paths() -> dict[str, tuple[str, ...]]:
     return known
 
 
-NOT_SETTINGS = frozenset({"KNUTPUNKT_CONFIG", "KNUTPUNKT_URL", "KNUTPUNKT_TOKEN"})
-"""Environment variables of the command line, and KNUTPUNKT_TEST_… of the tests."""
+NOT_SETTINGS = frozenset({"KNUTPUNKT_CONFIG", "KNUTPUNKT_URL", "KNUTPUNKT_TOKEN", "KNUTPUNKT_TTN_DEVICES"})
+"""Environment variables of the command line, and of the tests (beside KNUTPUNKT_TEST_…) the device repository's checkout."""
 
 
 def _from_environment(environment: Mapping[str, str]) -> list[tuple[tuple[str, ...], Any, str]]:

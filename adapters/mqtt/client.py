@@ -190,19 +190,20 @@ class MqttIntake:
         def unread(raw: bytes, reason: str, **more: Any) -> _Message:
             return _Message(publication, source, None, raw, reason, meta | more)
 
-        if len(body) > limit:
-            kept = body[: self._limits.uplink_kept_bytes]
-            reason = f"The message must have at most {limit} bytes (limits.uplink_bytes), got {len(body)}."
-            return [unread(kept, reason, bytes=len(body))]
         parts: Sequence[Part]
         try:
             network = self._networks.of(publication.topic, body)
             source = f"mqtt:{network.name}"
+            if len(body) > limit:
+                kept = body[: self._limits.uplink_kept_bytes]
+                reason = f"The message must have at most {limit} bytes (limits.uplink_bytes), got {len(body)}."
+                return [unread(kept, reason, bytes=len(body))]
             parts = network.read(
                 publication.topic, body, source=source, received_at=self._clock.now(), limits=self._limits
             )
         except NotUnderstood as error:
-            return [unread(body, str(error))]
+            more = {"bytes": len(body)} if len(body) > self._limits.uplink_kept_bytes else {}
+            return [unread(body[: self._limits.uplink_kept_bytes], str(error), **more)]
         except Exception as error:
             # A fault of the reader's must not stop the stream either.
             self._log.exception("mqtt.reader_failed", topic=publication.topic)
