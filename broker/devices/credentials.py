@@ -88,7 +88,8 @@ class AddKey:
     def needs(self, seen: Snapshot) -> Needs:
         """The device's keys, and whether the credential is another's."""
         return Needs(
-            records={("device_key", self.id)},
+            # The device, which need not be there, so that keys of a personal one are personal.
+            records={("device_key", self.id), ("device", self.key.device)},
             found={
                 ("device_key", f"device:{self.key.device}"),
                 ("device_key", f"credential:{self.key.credential}"),
@@ -130,8 +131,8 @@ class RevokeKey:
     by: str = ""
 
     def needs(self, seen: Snapshot) -> Needs:
-        """The key."""
-        return Needs(records={("device_key", self.id)})
+        """The key, and whose it is."""
+        return Needs(records={("device_key", self.id), ("device", self.device)})
 
     def apply(self, view: View, stamp: Stamp) -> Effects[None]:
         """The key without its secret."""
