@@ -244,7 +244,7 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
         downlinks=parts.downlinks,
         quarantine=parts.quarantine,
         uplink_doors=_uplink_doors(settings, parts.networks),
-        keys_changed=parts.keys.refresh,
+        keys_changed=parts.keys.refresh_device,
     )
     runner = make_runner(build_app(services), services)
     await runner.setup()

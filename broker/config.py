@@ -179,9 +179,10 @@ class Coap(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     plain: Annotated[
         bool,
         _doc(
-            "Take unprotected messages too, from devices that have no key: whoever reaches the port can speak for those."
+            "Take unprotected messages too, from devices that have no key: whoever reaches the port can speak for those. "
+            "Only in a network where nobody else is, such as a private APN."
         ),
-    ] = True
+    ] = False
     oscore: Annotated[bool, _doc("Take messages protected by OSCORE (RFC 8613).")] = True
     tcp: Annotated[bool, _doc("Serve CoAP over TCP (RFC 8323), on the same port.")] = False
     dtls: Annotated[bool, _doc("Serve DTLS 1.2 with a pre-shared key a device; needs GnuTLS (libgnutls30).")] = False

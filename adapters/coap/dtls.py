@@ -102,11 +102,11 @@ class DtlsServer(asyncio.DatagramProtocol):
                     self._end(address, held)
                 elif held.session.due:
                     self._guarded(address, held, held.session.handshake)
-            while self._open:
-                address, held = next(iter(self._open.items()))
-                if now - held.at <= self._settings.session_idle_seconds:
-                    break
-                self._end(address, held)
+            for address, held in list(self._open.items()):
+                key_id = held.peer.key_id if held.peer is not None else ""
+                # What a revoked key's session says is refused at once; here it ends.
+                if now - held.at > self._settings.session_idle_seconds or not self._keyring.holds(key_id):
+                    self._end(address, held)
 
     async def close(self) -> None:
         """End all sessions, and tell the devices."""

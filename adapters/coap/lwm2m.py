@@ -29,6 +29,7 @@ from adapters.coap.links import (
 from adapters.coap.messages import Heard, NoAnswer, Peer
 from adapters.coap.reading import FORMATS, LINKS, SOURCE, TLV, read
 from adapters.coap.refusal import Refused
+from adapters.coap.speakers import Speakers
 from adapters.coap.tlv import Path
 from adapters.members import NotUnderstood, shown
 from broker.clock import Clock
@@ -57,14 +58,6 @@ class Asker(Protocol):
         ...
 
 
-class Who(Protocol):
-    """`adapters.coap.site.who` with what it needs."""
-
-    def __call__(self, proven: str, named: str) -> str:
-        """The device that speaks. Raises Refused."""
-        ...
-
-
 class _Registration:
     __slots__ = ("asker", "device", "ends_at", "format", "lifetime", "links", "observed", "peer", "version")
 
@@ -79,12 +72,12 @@ class _Registration:
 class Registry:
     """The registrations, at most `most` of them."""
 
-    def __init__(self, intake: Intake, clock: Clock, limits: Limits, most: int, who: Who) -> None:
+    def __init__(self, intake: Intake, clock: Clock, limits: Limits, most: int, speakers: Speakers) -> None:
         self._intake = intake
         self._clock = clock
         self._limits = limits
         self._most = most
-        self._who = who
+        self._speakers = speakers
         self._registrations: OrderedDict[str, _Registration] = OrderedDict()
         self._by_device: dict[str, str] = {}
         self._by_peer: dict[Hashable, str] = {}
@@ -113,18 +106,19 @@ class Registry:
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    async def serve(self, request: Message, rest: Sequence[str], proven: str) -> Message:
-        """The answer to a request to /rd."""
+    async def serve(self, request: Message, rest: Sequence[str]) -> Message:
+        """The answer to a request to /rd. One that is not understood is kept, with the reason."""
         query = dict(one.partition("=")[::2] for one in request.opt.uri_query)
         try:
             if not rest:
                 if request.code != Code.POST:
                     raise Refused(Code.METHOD_NOT_ALLOWED, "Only POST is for this resource.")
-                return await self._register(request, query, proven)
+                return await self._register(request, query)
             known = self._registrations.get(rest[0])
+            proven = self._speakers.proven(request.remote)
             if known is None or (proven and proven != known.device):
                 raise Refused(Code.NOT_FOUND, "There is no such registration; register again.")
-            self._who(proven, known.device)
+            self._speakers.who(request.remote, known.device)
             if request.code == Code.DELETE:
                 self._remove(rest[0])
                 return Message(code=Code.DELETED)
@@ -132,18 +126,21 @@ class Registry:
                 raise Refused(Code.METHOD_NOT_ALLOWED, "Only POST and DELETE are for a registration.")
             self._update(rest[0], known, request, query)
         except NotUnderstood as error:
+            meta = _meta(request.remote, "/" + "/".join(request.opt.uri_path), LINKS)
+            meta["query"] = [one[:200] for one in request.opt.uri_query]
+            await self._intake.reject(source=SOURCE, raw=request.payload, reason=str(error), meta=meta, wait=False)
             raise Refused(Code.BAD_REQUEST, str(error)) from None
         return Message(code=Code.CHANGED)
 
-    async def _register(self, request: Message, query: dict[str, str], proven: str) -> Message:
+    async def _register(self, request: Message, query: dict[str, str]) -> Message:
         version = query.get("lwm2m", "1.0")
         if not version.startswith("1."):
             raise Refused(Code.PRECONDITION_FAILED, f"LwM2M 1.0 and 1.1 are spoken here, not {version[:10]}.")
         if request.opt.content_format is not None and int(request.opt.content_format) != LINKS:
             raise Refused(Code.UNSUPPORTED_CONTENT_FORMAT, f"Content-Format must be {LINKS}.")
-        if "ep" not in query and not proven:
+        if "ep" not in query and not request.remote.device:
             raise Refused(Code.BAD_REQUEST, "'ep' must say which device registers.")
-        device = self._who(proven, device_of_endpoint(query["ep"]) if "ep" in query else "")
+        device = self._speakers.who(request.remote, device_of_endpoint(query["ep"]) if "ep" in query else "")
         links, lifetime = read_links(request.payload), lifetime_of(query.get("lt"))
         before = self._by_device.get(device)
         if before is None and len(self._registrations) >= self._most:
@@ -220,7 +217,7 @@ class Registry:
             request = Message(code=Code.GET, uri_path=tuple(map(str, path)), observe=0, accept=known.format)
 
             async def heard(message: Message, path: Path = path) -> bool:
-                return await self._notified(known.device, peer, path, message)
+                return await self._told(known, asker, peer, path, message)
 
             try:
                 first = await asker.ask(peer, request, heard)
@@ -235,7 +232,39 @@ class Registry:
                 return
             if first.opt.observe is not None:
                 known.observed[path] = first.token
-            await self._notified(known.device, peer, path, first)
+            await self._told(known, asker, peer, path, first)
+
+    async def _told(self, known: _Registration, asker: Asker, peer: Peer, path: Path, message: Message) -> bool:
+        """Hand in a notification, with the blocks that follow it. False: it is not durable, and must come again."""
+        try:
+            whole = await self._whole(known, asker, peer, path, message)
+        except NoAnswer as error:
+            log.info("lwm2m.not_whole", device=known.device, path=path, reason=str(error))
+            return False
+        return await self._notified(known.device, peer, path, whole)
+
+    async def _whole(self, known: _Registration, asker: Asker, peer: Peer, path: Path, message: Message) -> Message:
+        """A notification with the blocks that are asked for after the first (RFC 7959, 2.6). Raises NoAnswer."""
+        block, payload = message.opt.block2, bytearray(message.payload)
+        while block is not None and block.more:
+            if len(payload) > self._limits.uplink_bytes:
+                raise NoAnswer(f"it is longer than {self._limits.uplink_bytes} bytes")
+            number = block.block_number + 1
+            request = Message(
+                code=Code.GET,
+                uri_path=tuple(map(str, path)),
+                accept=known.format,
+                block2=(number, False, block.size_exponent),
+            )
+            following = await asker.ask(peer, request)
+            block = following.opt.block2
+            if not following.code.is_successful() or block is None or block.block_number != number:
+                raise NoAnswer(f"its block {number} was not given")
+            if following.opt.etag != message.opt.etag:
+                raise NoAnswer("it changed while its blocks were asked for")
+            payload += following.payload
+        message.payload = bytes(payload)
+        return message
 
     async def _notified(self, device: str, peer: Peer, path: Path, message: Message) -> bool:
         """Hand in what a device says of a path. False: it is not durable, and must come again."""
@@ -247,7 +276,7 @@ class Registry:
         exchange = message.token + message.mid.to_bytes(2, "big")
         meta |= {"base": list(path), "exchange": exchange.hex()}
         try:
-            self._who(peer.device, device)
+            self._speakers.who(peer, device)
             try:
                 if format_ is not None and format_ not in OBSERVABLE:
                     raise NotUnderstood(f"Content-Format {format_} is not one that was asked for.")

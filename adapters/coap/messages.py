@@ -191,7 +191,7 @@ class Messages:
         self._answer(message, peer, exchange, answer)
 
     def _answer(self, message: Message, peer: Peer, exchange: _Exchange, answer: Message | None) -> None:
-        if answer is None or _unwanted(message, answer):
+        if answer is None or unwanted(message, answer):
             if message.mtype is CON:
                 exchange.answer = _empty(ACK, message.mid)
                 if not exchange.separate:
@@ -347,7 +347,7 @@ def _empty(kind: Any, mid: int) -> bytes:
     return bytes((0x40 | int(kind) << 4, 0, mid >> 8, mid & 0xFF))
 
 
-def _unwanted(request: Message, answer: Message) -> bool:
+def unwanted(request: Message, answer: Message) -> bool:
     """Whether the device said that it wants no such answer (RFC 7967)."""
     unwanted = request.opt.no_response
     return bool(unwanted) and bool(unwanted & 1 << (int(answer.code) >> 5) - 1)

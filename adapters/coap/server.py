@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable
-from functools import partial
 from typing import Any, cast
 
 import structlog
@@ -17,7 +16,9 @@ import structlog
 from adapters.coap.dtls import DtlsServer
 from adapters.coap.lwm2m import Registry
 from adapters.coap.messages import Messages
-from adapters.coap.site import Site, who
+from adapters.coap.oscore import Contexts
+from adapters.coap.site import Site
+from adapters.coap.speakers import Speakers
 from adapters.coap.tcp import TcpServer
 from broker import metrics
 from broker.clock import Clock
@@ -43,9 +44,10 @@ class CoapIntake:
         self._settings = settings
         self._limits = limits
         self._keyring = keyring
-        known = partial(who, settings=settings, keyring=keyring)
-        self.registry = Registry(intake, clock, limits, settings.registrations, known)
-        self.site = Site(settings, intake, clock, limits, outlet, keyring, self.registry)
+        speakers = Speakers(keyring, plain=settings.plain)
+        self.contexts = Contexts(keyring, settings.contexts) if keyring is not None and settings.oscore else None
+        self.registry = Registry(intake, clock, limits, settings.registrations, speakers)
+        self.site = Site(intake, clock, limits, outlet, speakers, self.registry, self.contexts)
         self.messages: Messages | None = None
         """While it runs."""
         self.dtls: DtlsServer | None = None
@@ -84,8 +86,8 @@ class CoapIntake:
             for server in (tcp, dtls):
                 if server is not None:
                     await server.close()
-            if self.site.contexts is not None:
-                await self.site.contexts.close()
+            if self.contexts is not None:
+                await self.contexts.close()
 
 
 class _UdpPeer:

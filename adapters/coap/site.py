@@ -55,12 +55,13 @@ from adapters.coap.reading import (
     read,
 )
 from adapters.coap.refusal import Refused
+from adapters.coap.speakers import Speakers
 from adapters.coap.tlv import Path
 from adapters.members import NotUnderstood
 from broker.clock import SECOND, Clock
-from broker.config import Coap, Limits
+from broker.config import Limits
 from broker.errors import BrokerError, Overloaded
-from broker.pipeline.intake import Intake, Keyring, Outlet, Receipt, tag_of
+from broker.pipeline.intake import Intake, Outlet, Receipt, tag_of
 
 DIAGNOSTIC_BYTES: Final = 400
 """A diagnostic payload is for people and must fit one datagram (RFC 7252, 5.5.2)."""
@@ -88,33 +89,32 @@ class Site:
 
     def __init__(
         self,
-        settings: Coap,
         intake: Intake,
         clock: Clock,
         limits: Limits,
         outlet: Outlet | None,
-        keyring: Keyring | None,
+        speakers: Speakers,
         registry: Registry,
+        contexts: Contexts | None,
     ) -> None:
-        """`outlet`: where the devices' commands are; `keyring`: their keys. Without one there are none."""
-        self._settings = settings
+        """`outlet`: where the devices' commands are; None: there are none. `contexts`: None: OSCORE is not served."""
         self._intake = intake
         self._clock = clock
         self._limits = limits
         self._outlet = outlet
-        self._keyring = keyring
+        self._speakers = speakers
         self._spool = BoundedSpool(limits.uplink_bytes)
         self._registry = registry
-        self.contexts = Contexts(keyring, settings.contexts) if keyring is not None and settings.oscore else None
+        self._contexts = contexts
 
     async def handle(self, message: Message) -> Message:
         """The answer to a request."""
         if message.opt.oscore is None:
             return await self._served(message, None)
-        if self.contexts is None:
+        if self._contexts is None:
             return answer(Code.BAD_OPTION, "OSCORE is not served here.")
         try:
-            opened = await self.contexts.open(message)
+            opened = await self._contexts.open(message)
         except NotOpened as refused:
             return refused.answer
         return opened.protect(await self._served(opened.request, opened))
@@ -122,6 +122,7 @@ class Site:
     async def _served(self, request: Message, opened: Opened | None) -> Message:
         block = request.opt.block1
         try:
+            self._speakers.admit(request.remote)
             for option in request.opt.option_list():
                 if option.number % 2 and option.number not in _UNDERSTOOD:
                     raise Refused(Code.BAD_OPTION, f"The critical option {int(option.number)} is not known.")
@@ -152,7 +153,7 @@ class Site:
             _only(request, Code.POST)
             return await self._sent(request, opened)
         if first == "rd" and len(rest) < 2:
-            return await self._registry.serve(request, rest, self.proven(request))
+            return await self._registry.serve(request, rest)
         if first == "time" and not rest:
             _only(request, Code.GET)
             return self._time(request)
@@ -161,19 +162,6 @@ class Site:
             return Message(code=Code.CONTENT, payload=_CORE, content_format=LINKS)
         raise Refused(Code.NOT_FOUND, "There is no such resource.")
 
-    # --- who speaks ---------------------------------------------------------------------------------------------------
-
-    def proven(self, request: Message) -> str:
-        """The device whose credential protects the request; '' without one. Raises Refused for a revoked one."""
-        peer = request.remote
-        if peer.device and (self._keyring is None or not self._keyring.holds(peer.key_id)):
-            raise Refused(Code.UNAUTHORIZED, "The credential is not in force any more.")
-        return str(peer.device)
-
-    def who(self, request: Message, named: str) -> str:
-        """The device that speaks, given the id that it names ('' for none). Raises Refused."""
-        return who(self.proven(request), named, self._settings, self._keyring)
-
     # --- messages -----------------------------------------------------------------------------------------------------
 
     async def _uplink(self, request: Message, rest: Sequence[str], opened: Opened | None) -> Message:
@@ -181,14 +169,14 @@ class Site:
         try:
             named = device_of(rest[0]) if rest else ""
         except NotUnderstood as error:
-            if self.proven(request):
+            if self._speakers.proven(request.remote):
                 raise Refused(Code.FORBIDDEN, "The path names no device.") from None
             return answer(Code.BAD_REQUEST, (await self._rejected(request, rest[0], format_, error)).reason)
         try:
             base = base_of(rest[1:])
         except NotUnderstood as error:
             raise Refused(Code.NOT_FOUND, str(error)) from None
-        device = self.who(request, named)
+        device = self._speakers.who(request.remote, named)
         if len(request.payload) > self._limits.uplink_bytes:
             return too_large(self._limits.uplink_bytes)
         receipt = await self._take(request, device, format_, base, opened)
@@ -198,8 +186,8 @@ class Site:
 
     async def _sent(self, request: Message, opened: Opened | None) -> Message:
         """LwM2M's Send (OMA LwM2M 1.1, 6.4.7)."""
-        proven = self.proven(request)
-        device = self.who(request, proven or self._registry.device_at(request.remote.key))
+        peer = request.remote
+        device = self._speakers.who(peer, peer.device or self._registry.device_at(peer.key))
         if len(request.payload) > self._limits.uplink_bytes:
             return too_large(self._limits.uplink_bytes)
         receipt = await self._take(request, device, _format(request, (SENML_JSON, SENML_CBOR)), (), opened)
@@ -262,21 +250,6 @@ class Site:
         if request.opt.accept is not None and int(request.opt.accept) == CBOR:
             return Message(code=Code.CONTENT, payload=cbor2.dumps(seconds), content_format=CBOR, max_age=0)
         return Message(code=Code.CONTENT, payload=str(seconds).encode(), content_format=TEXT, max_age=0)
-
-
-def who(proven: str, named: str, settings: Coap, keyring: Keyring | None) -> str:
-    """The device that speaks: whose credential it is, and only without one who it says it is. Raises Refused."""
-    if proven:
-        if named and named != proven:
-            raise Refused(Code.FORBIDDEN, "The credential is another device's.")
-        return proven
-    if not named:
-        raise Refused(Code.NOT_FOUND, "Say which device sends: /up/{device}, or register first.")
-    if not settings.plain:
-        raise Refused(Code.UNAUTHORIZED, "Messages must be protected: OSCORE or DTLS.")
-    if keyring is not None and keyring.keyed(named):
-        raise Refused(Code.UNAUTHORIZED, "This device has a key, and must use it.")
-    return named
 
 
 def answer(code: Code, text: str) -> Message:

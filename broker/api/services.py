@@ -19,7 +19,7 @@ from broker.stores.command import Command
 ResultT = TypeVar("ResultT")
 
 
-async def _nobody() -> None:
+async def _nobody(_: str) -> None:
     """Nobody is to be told."""
 
 
@@ -112,5 +112,5 @@ class Services:
     quarantine: Quarantine
     uplink_doors: Mapping[str, UplinkDoor] = field(default_factory=dict)
     """By the name of a source or a network, as in POST /api/v1/uplinks/{network}."""
-    keys_changed: Callable[[], Awaitable[None]] = _nobody
-    """Called when devices' keys were changed; returns when the adapters of this process go by the new ones."""
+    keys_changed: Callable[[str], Awaitable[None]] = _nobody
+    """Called with a device whose keys were changed; returns when the adapters of this process go by the new ones."""

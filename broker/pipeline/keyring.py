@@ -66,15 +66,26 @@ class Keys:
                 if len(page) < PAGE:
                     break
                 after = page[-1].id
-            now = self._clock.now()
-            holding = {key_id: key for key_id, key in keys.items() if key.holds(now)}
-            devices: dict[str, list[str]] = {}
-            for key_id, key in holding.items():
-                devices.setdefault(key.device, []).append(key_id)
-            self._keys, self._devices = holding, devices
-            self._credentials = {key.credential: key_id for key_id, key in holding.items()}
+            self._keys, self._devices, self._credentials = {}, {}, {}
+            for key_id, key in keys.items():
+                self._add(key_id, key)
             self._epoch = epoch
             self.known.set()
+
+    async def refresh_device(self, device_id: str) -> None:
+        """Read one device's keys anew: those of all may be many. Raises StoreUnavailable."""
+        async with self._reading:
+            records = await self._store.records("device_key", key=f"device:{device_id}")
+            for key_id in self._devices.pop(device_id, ()):
+                self._credentials.pop(self._keys.pop(key_id).credential, None)
+            for record in records:
+                self._add(record.id, as_key(record))
+
+    def _add(self, key_id: str, key: DeviceKey) -> None:
+        if key.holds(self._clock.now()):
+            self._keys[key_id] = key
+            self._credentials[key.credential] = key_id
+            self._devices.setdefault(key.device, []).append(key_id)
 
     def keyed(self, device_id: str) -> bool:
         """See `Keyring`."""

@@ -62,7 +62,7 @@ class Server:
 
 @contextlib.asynccontextmanager
 async def serving(folder: Path, intake: RecordingIntake, port: int) -> AsyncIterator[Server]:
-    adapter = CoapIntake(Coap(enabled=True, port=port), intake, Clock(lambda: NOW), LIMITS)
+    adapter = CoapIntake(Coap(enabled=True, plain=True, port=port), intake, Clock(lambda: NOW), LIMITS)
     task = asyncio.create_task(adapter.run())
     try:
         await asyncio.wait_for(adapter.ready.wait(), 10)

@@ -89,7 +89,7 @@ async def device_of(port: int, content_format: int = 112) -> AsyncIterator[Devic
 
 @asynccontextmanager
 async def served(intake: RecordingIntake, port: int, **settings: Any) -> AsyncIterator[CoapIntake]:
-    adapter = CoapIntake(Coap(enabled=True, port=port, **settings), intake, Clock(lambda: NOW), Limits())
+    adapter = CoapIntake(Coap(enabled=True, plain=True, port=port, **settings), intake, Clock(lambda: NOW), Limits())
     task = asyncio.create_task(adapter.run())
     try:
         await asyncio.wait_for(adapter.ready.wait(), 10)

@@ -61,7 +61,7 @@ class Served:
 @asynccontextmanager
 async def serving(store: str, folder: Path, **settings: str) -> AsyncIterator[Served]:
     port = free_udp_port()
-    given = {"KNUTPUNKT_COAP_ENABLED": "true", "KNUTPUNKT_COAP_PORT": str(port)}
+    given = {"KNUTPUNKT_COAP_ENABLED": "true", "KNUTPUNKT_COAP_PLAIN": "true", "KNUTPUNKT_COAP_PORT": str(port)}
     broker = BrokerProcess(
         store, folder, given | {f"KNUTPUNKT_COAP_{name.upper()}": one for name, one in settings.items()}
     )

@@ -76,7 +76,7 @@ def routes(services: Services) -> list[Route]:
             note=(text(given, "note") or "")[:500],
         )
         await writer.execute(AddKey(key_id, key, overlap, fresh=scheme == "oscore" and "oscore" not in given))
-        await services.keys_changed()
+        await services.keys_changed(device)
         path = f"/api/v1/devices/{device}/keys/{key_id}"
         made = answer(shown(key_id, key, now, parts["secret"]), 201)
         made.headers["Location"] = path
@@ -85,8 +85,9 @@ def routes(services: Services) -> list[Route]:
 
     async def revoke_key(request: web.Request) -> web.Response:
         """Revoke a key. At once and for ever: open connections that it proved are refused, its secret is forgotten."""
-        await writer.execute(RevokeKey(device_id(request), request.match_info["key"]))
-        await services.keys_changed()
+        device = device_id(request)
+        await writer.execute(RevokeKey(device, request.match_info["key"]))
+        await services.keys_changed(device)
         return web.Response(status=204)
 
     return [
