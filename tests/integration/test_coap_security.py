@@ -60,6 +60,7 @@ class Served:
 
 @asynccontextmanager
 async def serving(store: str, folder: Path, **settings: str) -> AsyncIterator[Served]:
+    """A broker that takes unprotected messages too, unless `settings` say otherwise."""
     port = free_udp_port()
     given = {"KNUTPUNKT_COAP_ENABLED": "true", "KNUTPUNKT_COAP_PLAIN": "true", "KNUTPUNKT_COAP_PORT": str(port)}
     broker = BrokerProcess(
