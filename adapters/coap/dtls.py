@@ -88,6 +88,11 @@ class DtlsServer(asyncio.DatagramProtocol):
         )
 
     @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._settings.dtls_port
+
+    @property
     def state(self) -> dict[str, int]:
         """How much is held: the bounds that tests look at."""
         return {"handshaking": len(self._handshaking), "open": len(self._open), "library": self._tls.count}

@@ -55,6 +55,11 @@ class CoapIntake:
         self.ready = asyncio.Event()
         """Set while requests are taken."""
 
+    @property
+    def port(self) -> int:
+        """Where it listens for UDP and TCP."""
+        return self._settings.port
+
     async def run(self) -> None:
         """Serve until cancelled. Raises OSError when an address cannot be bound, RuntimeError when DTLS cannot be had."""
         settings, loop = self._settings, asyncio.get_running_loop()
