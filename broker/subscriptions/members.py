@@ -60,6 +60,13 @@ def positive(value: Any, where: str) -> float:
     return float(value)
 
 
+def level(value: Any, where: str, most: int) -> int:
+    """A whole number from 1 to `most`."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value) or not 1 <= value <= most:
+        raise BadRequestData(f"{where} must be a whole number from 1 to {most}, got {_shown(value)}.")
+    return int(value)
+
+
 def one_of(value: Any, where: str, choices: Collection[str]) -> str:
     """One of some strings."""
     if not isinstance(value, str) or value not in choices:

@@ -19,7 +19,7 @@ from broker.config import Limits
 from broker.errors import BadRequestData
 from broker.ngsild.model import NGSI_LD_NULL, Iri
 from broker.ngsild.names import Names
-from broker.subscriptions.endpoint import NOTIFICATION_READ_ONLY
+from broker.subscriptions.params import NOTIFICATION_READ_ONLY
 from broker.subscriptions.state import DeliveryState
 from broker.subscriptions.subscription import READ_ONLY, Subscription, compile_subscription, read_subscription
 

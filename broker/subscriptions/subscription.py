@@ -23,7 +23,7 @@ from broker.query.q import parse_q
 from broker.query.scope import parse_scope
 from broker.query.types import parse_types
 from broker.subscriptions import members
-from broker.subscriptions.endpoint import NotificationParams, read_notification
+from broker.subscriptions.params import NotificationParams, read_notification
 
 Status = Literal["active", "paused", "expired"]
 

@@ -47,6 +47,9 @@ FULL: dict[str, Any] = {
 }
 
 
+MQTT = {"uri": "mqtts://me:secret@mqtt.example.org:8884/city/rooms"}
+
+
 def patched(body: dict[str, Any], at: int = NOW, **members: Any) -> dict[str, Any]:
     return parse_patch(body, members, CORE, None, Limits(), Stamp(at, iso(at), at))
 
@@ -69,6 +72,18 @@ def test_all_of_it_is_understood() -> None:
     assert (endpoint.timeout, endpoint.cooldown) == (0.5, 1.0)
     assert endpoint.headers == (("Authorization", "Bearer x"),)
     assert subscription.notification.attributes == (iri("temperature"),)
+
+
+def test_an_mqtt_endpoint_is_understood_and_comes_back_as_it_was_written() -> None:
+    said = [{"key": "MQTT-Version", "value": "mqtt3.1.1"}, {"key": "MQTT-QoS", "value": "2"}]
+    body = parsed(notification={"endpoint": {**MQTT, "notifierInfo": said}})
+    endpoint = compile_subscription(body, UNLIMITED).notification.endpoint
+    assert (endpoint.uri, endpoint.scheme) == (MQTT["uri"], "mqtts")
+    assert endpoint.notifier_info == (("MQTT-Version", "mqtt3.1.1"), ("MQTT-QoS", "2"))
+    assert render_subscription(body, DeliveryState(), CORE, NOW)["notification"]["endpoint"] == {
+        **MQTT,
+        "notifierInfo": said,
+    }
 
 
 def test_an_id_is_given_where_there_is_none_and_generated_members_are_ignored() -> None:
@@ -125,9 +140,16 @@ def test_the_status_follows_from_time_and_is_active(members: dict[str, Any], now
         ({"notification": {**ENDPOINT, "format": "xml"}}, "'notification.format' must be one of"),
         ({"notification": {**ENDPOINT, "attributes": []}}, "'notification.attributes'"),
         ({"notification": {"endpoint": {}}}, "'notification.endpoint.uri' is missing"),
-        ({"notification": {"endpoint": {"uri": "ftp://x/y"}}}, "http or https"),
+        ({"notification": {"endpoint": {"uri": "ftp://x/y"}}}, "http, https, mqtt or mqtts"),
         ({"notification": {"endpoint": {"uri": "http://u:p@x/y"}}}, "must not carry credentials"),
         ({"notification": {"endpoint": {"uri": "http://x/y", "accept": "text/html"}}}, "accept"),
+        ({"notification": {"endpoint": {"uri": "mqtt://broker"}}}, "must name a topic"),
+        ({"notification": {"endpoint": {"uri": "mqtt://broker/a/+/b"}}}, "must not have"),
+        ({"notification": {"endpoint": {"uri": "mqtt://broker/a/%23"}}}, "must not have"),
+        ({"notification": {"endpoint": {"uri": "mqtt://broker/a", "accept": "application/geo+json"}}}, "not GeoJSON"),
+        ({"notification": {"endpoint": {**MQTT, "notifierInfo": [{"key": "MQTT-QoS", "value": "3"}]}}}, "0, 1, 2"),
+        ({"notification": {"endpoint": {**MQTT, "notifierInfo": [{"key": "MQTT-QoS", "value": 1}]}}}, "both strings"),
+        ({"notification": {"endpoint": {**MQTT, "notifierInfo": [{"key": "MQTT-Version", "value": "5"}]}}}, "mqtt5.0"),
         (
             {"notification": {"endpoint": {"uri": "http://x/y", "receiverInfo": [{"key": "a\n", "value": "b"}]}}},
             "valid",
@@ -159,9 +181,6 @@ def test_what_is_wrong_is_refused_by_name(members: dict[str, Any], says: str) ->
         {"csf": "x==1"},
         {"datasetId": ["urn:x:1"]},
         {"lang": "sv"},
-        {"notification": {"endpoint": {"uri": "mqtt://broker/topic"}}},
-        {"notification": {"endpoint": {"uri": "http://x/y", "notifierInfo": []}}},
-        {"notification": {"endpoint": {"uri": "http://x/y", "accept": "application/geo+json"}}},
         {"notification": {**ENDPOINT, "showChanges": True}},
         {"notification": {**ENDPOINT, "pick": ["id"]}},
     ],
