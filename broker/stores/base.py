@@ -41,6 +41,7 @@ RecordKind = Literal[
     "evolution",
     "device_key",
     "oscore_state",
+    "tick",
 ]
 UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset(
     {
@@ -56,6 +57,7 @@ UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset(
         "device_command",
         "evolution",
         "oscore_state",
+        "tick",
     }
 )
 """Kinds without an epoch: written with every uplink or delivery, or just to count; never cached by epoch."""
