@@ -12,7 +12,21 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import batch, bulk, commands, decode, latency, machine, mqtt, patch, places, queries, resolve, silence
+from bench import (
+    batch,
+    bulk,
+    commands,
+    decode,
+    latency,
+    machine,
+    matching,
+    mqtt,
+    patch,
+    places,
+    queries,
+    resolve,
+    silence,
+)
 from bench.figures import Figure
 from bench.profile import PROFILES
 from tests.support.mongo import mongo_stand_in, with_database
@@ -26,6 +40,7 @@ BENCHMARKS: dict[str, Callable[[str, Path], Coroutine[None, None, list[Figure]]]
     "bulk": bulk.run,
     "commands": commands.run,
     "decode": decode.run,
+    "matching": matching.run,
     "places": places.run,
     "resolve": resolve.run,
     "silence": silence.run,
