@@ -53,6 +53,8 @@ class _Run:
     resent: int = 0
     restarts: list[tuple[float, float]] = field(default_factory=list)
     """(killed, ready again)."""
+    took: float = 0.0
+    """Seconds until the last update was answered."""
 
     def calm(self, sent: float, taken: float) -> bool:
         """Whether a notification has nothing to do with a restart."""
@@ -168,6 +170,7 @@ async def _update(
         group.create_task(kill())
         for writer in range(WRITERS):
             group.create_task(write(writer))
+    going.took = time.perf_counter() - began
     return {entity: (count - 1 - entity) // ENTITIES + 1 for entity in range(min(count, ENTITIES))}
 
 
@@ -242,7 +245,8 @@ def _judge(
     return [
         Figure(
             f"soak: {len(wanted):,} subscriptions, {len(going.sent):,} updates at {rate}/s, killed {len(going.restarts)} times",
-            f"{total:,} notifications, none missing, none out of order, {again:,} came twice",
+            f"{total:,} notifications, none missing, none out of order, {again:,} came twice; all updates were answered "
+            f"after {going.took:.1f} s",
             "none missing, in order",
             {
                 "notifications": total,

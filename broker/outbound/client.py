@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import urljoin
@@ -22,7 +23,7 @@ from yarl import URL
 
 from broker.config import Delivery
 from broker.outbound.address import AddressForbidden, check_address
-from broker.outbound.turns import Resting, Turns, open_at_once
+from broker.outbound.turns import Outcome, Resting, Turns, open_at_once
 
 OutcomeT = TypeVar("OutcomeT")
 
@@ -35,6 +36,8 @@ DRAIN_SECONDS = 1.0
 """How much of an answer to a POST is read, and how long, so that the connection can be used again; beyond it is closed."""
 CONNECT_SECONDS = 5.0
 """Time to look up the name, connect and shake hands; the endpoint's own, if that is less."""
+URLS_KEPT = 20_000
+"""URLs that need not be read again, count: endpoints are the same all the time."""
 DNS_SECONDS = 10
 IDLE_SECONDS = 30.0
 
@@ -208,39 +211,40 @@ class Outbound:
     ) -> OutcomeT:
         """`request` when it is its turn, its failures in our words."""
         try:
-            async with self._turns.turn(
-                str(target.origin()), str(target.with_query(None)), seconds, failed_before=failed_before
-            ) as turn:
-                try:
-                    outcome = await request()
-                    turn.outcome = "answered"
-                    return outcome
-                except BadAnswer:
-                    turn.outcome = "answered"  # it may be of no use, but somebody is there
-                    raise
-                except aiohttp.ConnectionTimeoutError:
-                    turn.outcome = "unreachable"
-                    raise TimedOut(
-                        f"'{target}' could not be connected to within {min(seconds, CONNECT_SECONDS):g} s."
-                    ) from None
-                except TimeoutError:
-                    turn.outcome = "silent"
-                    raise TimedOut(f"'{target}' did not answer within {seconds:g} s.") from None
-                except aiohttp.ClientConnectorError as error:
-                    if isinstance(error.os_error, AddressForbidden):
-                        raise Forbidden(f"'{target}' is not allowed: {error.os_error.reason}.") from None
-                    turn.outcome = "unreachable"
-                    raise Unreachable(f"'{target}' cannot be reached: {_plain(error.os_error)}.") from None
-                except (aiohttp.ClientError, OSError) as error:
-                    turn.outcome = "silent"
-                    raise Unreachable(f"The connection to '{target}' failed: {_plain(error)}.") from None
-                except ValueError as error:
-                    raise Forbidden(f"'{target}' cannot be requested: {error}.") from None
+            turn = await self._turns.begin(*_peers(target), seconds, failed_before=failed_before)
         except Resting as resting:
             raise HostResting(
                 f"'{resting.name}' has not answered lately; it is tried again in {resting.seconds:.1f} s.",
                 resting.seconds,
             ) from None
+        answered: Outcome | None = None
+        try:
+            outcome = await request()
+            answered = "answered"
+            return outcome
+        except BadAnswer:
+            answered = "answered"  # it may be of no use, but somebody is there
+            raise
+        except aiohttp.ConnectionTimeoutError:
+            answered = "unreachable"
+            raise TimedOut(
+                f"'{target}' could not be connected to within {min(seconds, CONNECT_SECONDS):g} s."
+            ) from None
+        except TimeoutError:
+            answered = "silent"
+            raise TimedOut(f"'{target}' did not answer within {seconds:g} s.") from None
+        except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, AddressForbidden):
+                raise Forbidden(f"'{target}' is not allowed: {error.os_error.reason}.") from None
+            answered = "unreachable"
+            raise Unreachable(f"'{target}' cannot be reached: {_plain(error.os_error)}.") from None
+        except (aiohttp.ClientError, OSError) as error:
+            answered = "silent"
+            raise Unreachable(f"The connection to '{target}' failed: {_plain(error)}.") from None
+        except ValueError as error:
+            raise Forbidden(f"'{target}' cannot be requested: {error}.") from None
+        finally:
+            turn.end(answered)
 
     def _socket(self, address: tuple[Any, ...]) -> socket.socket:
         """The socket for one resolved address: here nothing can be between the check and the connection."""
@@ -251,6 +255,13 @@ class Outbound:
         return made
 
 
+@lru_cache(maxsize=URLS_KEPT)
+def _peers(target: URL) -> tuple[str, str]:
+    """What a request has its turn at: the host, the endpoint."""
+    return str(target.origin()), str(target.with_query(None))
+
+
+@lru_cache(maxsize=URLS_KEPT)
 def _target(url: str) -> URL:
     """The URL, if it may be requested at all."""
     if len(url) > URL_CHARACTERS:

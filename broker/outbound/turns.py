@@ -15,11 +15,11 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
 from typing import Final, Literal, TypeVar
 
 import structlog
+from prometheus_client import Gauge
 
 from broker import metrics
 from broker.outbound.breaker import Breaker
@@ -44,45 +44,44 @@ class Resting(Exception):
         self.seconds = seconds
 
 
-class Turn:
-    """A request that may go out. Say how it went; nothing said: it cannot be told (cancelled, never sent)."""
-
-    def __init__(self) -> None:
-        self.outcome: Outcome | None = None
-
-
 class _Slots:
     """So many at once, of those that are not proven fewer."""
 
     def __init__(self, most: int) -> None:
         self._of = {standing: asyncio.Semaphore(max(1, most // share)) for standing, share in SHARES.items()}
 
-    async def take(self, standing: Standing, held: AsyncExitStack) -> None:
+    async def take(self, standing: Standing, held: list[asyncio.Semaphore]) -> None:
         if standing != "proven":
-            await held.enter_async_context(self._of[standing])
-        await held.enter_async_context(self._of["proven"])
+            await _take(self._of[standing], held)
+        await _take(self._of["proven"], held)
+
+
+async def _take(slot: asyncio.Semaphore, held: list[asyncio.Semaphore]) -> None:
+    await slot.acquire()
+    held.append(slot)
 
 
 class _Peer:
     """A host or an endpoint: whether it is worth trying."""
 
-    def __init__(self, what: str, now: Callable[[], float]) -> None:
+    def __init__(self, name: str, what: str, now: Callable[[], float]) -> None:
+        self._name = name
         self.breaker = Breaker(now)
         self.users = 0
         self._resting = metrics.outbound_resting.labels(what)
         self._counted = False
 
-    def enter(self, name: str) -> None:
+    def enter(self) -> None:
         wait = self.breaker.enter()
         if wait > 0:
-            raise Resting(name, wait)
+            raise Resting(self._name, wait)
 
-    def leave(self, name: str, answered: bool | None) -> None:
+    def leave(self, answered: bool | None) -> None:
         self.breaker.leave(answered)
         if self.breaker.open != self._counted:
             self._counted = self.breaker.open
             self._resting.inc(1 if self._counted else -1)
-            log.info("outbound.rests" if self._counted else "outbound.back", peer=name)
+            log.info("outbound.rests" if self._counted else "outbound.back", peer=self._name)
 
     def forget(self) -> None:
         if self._counted:
@@ -90,14 +89,14 @@ class _Peer:
 
 
 class _Host(_Peer):
-    def __init__(self, connections: int, now: Callable[[], float]) -> None:
-        super().__init__("hosts", now)
+    def __init__(self, name: str, connections: int, now: Callable[[], float]) -> None:
+        super().__init__(name, "hosts", now)
         self.slots = _Slots(connections)
 
 
 class _Endpoint(_Peer):
-    def __init__(self, now: Callable[[], float]) -> None:
-        super().__init__("endpoints", now)
+    def __init__(self, name: str, now: Callable[[], float]) -> None:
+        super().__init__(name, "endpoints", now)
         self.standing: Standing = "new"
         self.one = asyncio.Semaphore(1)
 
@@ -120,37 +119,36 @@ class Turns:
         self._under_way = {standing: metrics.outbound_requests.labels(standing) for standing in SHARES}
         self._waiting = metrics.outbound_waiting
 
-    @asynccontextmanager
-    async def turn(self, host: str, url: str, seconds: float, *, failed_before: bool = False) -> AsyncIterator[Turn]:
+    async def begin(self, host: str, url: str, seconds: float, *, failed_before: bool = False) -> Turn:
         """A request to `url` at `host`, which has `seconds` to answer; waits until it is its turn. Raises Resting.
 
-        `failed_before`: the caller knows that an endpoint that is new here is failing.
+        `end` it. `failed_before`: the caller knows that an endpoint that is new here is failing.
         """
-        there = _known(self._hosts, host, lambda: _Host(self._host_connections, self._now))
-        endpoint = _known(self._endpoints, (url, seconds), lambda: _Endpoint(self._now))
+        there = _known(self._hosts, host, lambda: _Host(host, self._host_connections, self._now))
+        endpoint = _known(self._endpoints, (url, seconds), lambda: _Endpoint(url, self._now))
         if failed_before and endpoint.standing == "new":
             endpoint.standing = "failing"
         there.users += 1
         endpoint.users += 1
+        held: list[asyncio.Semaphore] = []
         try:
-            async with AsyncExitStack() as held:
+            self._waiting.inc()
+            try:
                 standing = await self._wait(there, endpoint, held)
-                there.enter(host)
-                try:
-                    endpoint.enter(url)
-                except Resting:
-                    there.leave(host, None)
-                    raise
-                made = Turn()
-                self._under_way[standing].inc()
-                try:
-                    yield made
-                finally:
-                    self._under_way[standing].dec()
-                    self._settle(there, host, endpoint, url, made.outcome)
-        finally:
-            there.users -= 1
-            endpoint.users -= 1
+            finally:
+                self._waiting.dec()
+            there.enter()
+            try:
+                endpoint.enter()
+            except Resting:
+                there.leave(None)
+                raise
+        except BaseException:
+            _release(there, endpoint, held)
+            raise
+        under_way = self._under_way[standing]
+        under_way.inc()
+        return Turn(there, endpoint, held, under_way)
 
     def close(self) -> None:
         """Count nothing of this any more."""
@@ -159,26 +157,47 @@ class Turns:
         self._hosts.clear()
         self._endpoints.clear()
 
-    async def _wait(self, there: _Host, endpoint: _Endpoint, held: AsyncExitStack) -> Standing:
-        with self._waiting.track_inprogress():
-            if not endpoint.answers():
-                await endpoint.one.acquire()
-                if endpoint.answers():  # it has answered meanwhile
-                    endpoint.one.release()
-                else:
-                    held.callback(endpoint.one.release)
-            standing = endpoint.standing
-            await there.slots.take(standing, held)
-            await self._slots.take(standing, held)
+    async def _wait(self, there: _Host, endpoint: _Endpoint, held: list[asyncio.Semaphore]) -> Standing:
+        if not endpoint.answers():
+            await _take(endpoint.one, held)
+            if endpoint.answers():  # it has answered meanwhile
+                held.pop().release()
+        standing = endpoint.standing
+        await there.slots.take(standing, held)
+        await self._slots.take(standing, held)
         return standing
 
-    @staticmethod
-    def _settle(there: _Host, host: str, endpoint: _Endpoint, url: str, outcome: Outcome | None) -> None:
-        connected = None if outcome is None else outcome != "unreachable"
-        there.leave(host, connected)
-        endpoint.leave(url, {"answered": True, "silent": False}.get(outcome or ""))
+
+class Turn:
+    """A request that may go out."""
+
+    __slots__ = ("_endpoint", "_held", "_host", "_under_way")
+
+    def __init__(self, host: _Host, endpoint: _Endpoint, held: list[asyncio.Semaphore], under_way: Gauge) -> None:
+        self._host = host
+        self._endpoint = endpoint
+        self._held = held
+        self._under_way = under_way
+
+    def end(self, outcome: Outcome | None) -> None:
+        """How it went; None: it cannot be told (cancelled, never sent)."""
+        host, endpoint = self._host, self._endpoint
+        host.leave(None if outcome is None else outcome != "unreachable")
+        endpoint.leave(_ANSWERED.get(outcome))
         if outcome is not None:
             endpoint.standing = "proven" if outcome == "answered" else "failing"
+        self._under_way.dec()
+        _release(host, endpoint, self._held)
+
+
+_ANSWERED: Final[dict[Outcome | None, bool]] = {"answered": True, "silent": False}
+
+
+def _release(host: _Host, endpoint: _Endpoint, held: list[asyncio.Semaphore]) -> None:
+    host.users -= 1
+    endpoint.users -= 1
+    for slot in reversed(held):
+        slot.release()
 
 
 _K = TypeVar("_K")

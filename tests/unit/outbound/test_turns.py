@@ -35,16 +35,19 @@ async def turns(connections: int = 100, host_connections: int = 8) -> AsyncItera
 
 
 async def go(made: Turns, host: str, path: str, outcome: Outcome) -> None:
-    async with asyncio.timeout(5), made.turn(host, host + path, SECONDS) as turn:
-        turn.outcome = outcome
+    async with asyncio.timeout(5):
+        (await made.begin(host, host + path, SECONDS)).end(outcome)
 
 
 async def hang(stack: AsyncExitStack, made: Turns, host: str, path: str) -> asyncio.Task[None]:
     """A request that is under way, or waits for its turn, until the stack is closed."""
 
     async def wait() -> None:
-        async with made.turn(host, host + path, SECONDS):
+        turn = await made.begin(host, host + path, SECONDS)
+        try:
             await asyncio.Event().wait()
+        finally:
+            turn.end(None)
 
     task = asyncio.create_task(wait())
     stack.callback(task.cancel)
@@ -80,10 +83,10 @@ async def test_an_endpoint_that_did_not_answer_gets_one_request_at_a_time_until_
 
         async def one() -> None:
             nonlocal entered
-            async with made.turn("http://host", "http://host/a", SECONDS) as turn:
-                entered += 1
-                await first_may_go.wait()
-                turn.outcome = "answered"
+            turn = await made.begin("http://host", "http://host/a", SECONDS)
+            entered += 1
+            await first_may_go.wait()
+            turn.end("answered")
 
         first_may_go = asyncio.Event()
         tasks = [asyncio.create_task(one()) for _ in range(6)]
@@ -116,8 +119,7 @@ async def test_a_host_that_cannot_be_connected_to_rests_for_all_and_a_silent_end
 async def test_another_ones_short_patience_does_not_make_an_endpoint_rest() -> None:
     async with turns() as (made, _):
         for _ in range(FAILURES):
-            async with made.turn("http://host", "http://host/a", 0.001) as turn:
-                turn.outcome = "silent"
+            (await made.begin("http://host", "http://host/a", 0.001)).end("silent")
         await go(made, "http://host", "/a", "answered")
 
 
