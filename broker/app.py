@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -57,6 +58,8 @@ from broker.subscriptions.index import SubscriptionIndex
 
 log = structlog.get_logger(__name__)
 
+OPEN_FILES = 65_536
+"""Files and sockets open at once, count, where the system allows it: what a shell allows by default (1,024) is for people."""
 LOOK_SECONDS = 2.0
 """How often planned swaps are looked for whose moment has come."""
 CATCH_UP_LOOKS = 30
@@ -98,6 +101,9 @@ class Running:
 async def serve_until_stopped(settings: Settings, *, started: Callable[[Running], None] | None = None) -> None:
     """Run a broker until SIGTERM, SIGINT or `Running.stop`; `started` is called when it serves."""
     stop = asyncio.Event()
+    least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(least, wanted), most))
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)

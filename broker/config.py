@@ -307,6 +307,9 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         int, _doc("How long it is remembered who was told of a change, for its lineage, days.", ge=0)
     ] = 7
     host_connections: Annotated[int, _doc("Connections to one host at once, count.", ge=1)] = 32
+    connections: Annotated[
+        int, _doc("Connections to all hosts at once, count; at most half of the files the system lets us open.", ge=1)
+    ] = 4096
     private_networks: Annotated[
         bool,
         _doc(

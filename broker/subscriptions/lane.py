@@ -242,7 +242,11 @@ class Lane:
             if self._means.tenant:
                 headers["NGSILD-Tenant"] = self._means.tenant
             answer = await self._means.outbound.post(
-                endpoint.uri, dumps(payload), headers, min(endpoint.timeout or most, most)
+                endpoint.uri,
+                dumps(payload),
+                headers,
+                min(endpoint.timeout or most, most),
+                failed_before=self._state is not None and self._state.attempts > 0,
             )
         except StoreUnavailable:
             raise
