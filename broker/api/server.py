@@ -8,7 +8,7 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from broker.api import health, uplinks
+from broker.api import health, published, uplinks
 from broker.api.management import (
     actuation,
     alarms,
@@ -87,6 +87,7 @@ def all_routes(services: Services) -> list[Route]:
         *lineage.routes(services),
         *alarms.routes(services),
         *tenants.routes(services),
+        *published.routes(services),
         *health.routes(services),
     ]
     return [*table, *docs.routes(services, table)]

@@ -154,6 +154,11 @@ class Snapshot:
     epochs: dict[RecordKind, int] = field(default_factory=dict)
     """All epochs, as of this read. A kind never written has none (count it as 0)."""
 
+    def entity(self, entity_id: str) -> Entity | None:
+        """An entity that was found, or None."""
+        stored = self.entities.get(entity_id)
+        return stored.entity if stored is not None else None
+
     def add(self, other: Snapshot) -> None:
         """Take over what `other` found (a later read of the same group)."""
         self.entities |= other.entities
