@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import batch, bulk, commands, decode, latency, machine, mqtt, patch, places, queries, resolve, silence
+from bench import batch, bulk, coap, commands, decode, latency, machine, mqtt, patch, places, queries, resolve, silence
 from bench.figures import Figure
 from bench.profile import PROFILES
 from tests.support.mongo import mongo_stand_in, with_database
@@ -24,6 +24,7 @@ BENCHMARKS: dict[str, Callable[[str, Path], Coroutine[None, None, list[Figure]]]
     "queries": queries.run,
     "latency": latency.run,
     "bulk": bulk.run,
+    "coap": coap.run,
     "commands": commands.run,
     "decode": decode.run,
     "places": places.run,
