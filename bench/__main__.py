@@ -16,6 +16,7 @@ from pathlib import Path
 from bench import (
     batch,
     bulk,
+    coap,
     commands,
     decode,
     latency,
@@ -40,6 +41,7 @@ BENCHMARKS: dict[str, Callable[[str, Path], Coroutine[None, None, list[Figure]]]
     "queries": queries.run,
     "latency": latency.run,
     "bulk": bulk.run,
+    "coap": coap.run,
     "commands": commands.run,
     "decode": decode.run,
     "matching": matching.run,

@@ -8,6 +8,7 @@ a session's datagram       -> what it says, to the message layer
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any, Final, cast
@@ -43,6 +44,7 @@ class _Peer:
         self._session = session
         self._address = address
         self.asker = asker
+        self.connection = secrets.token_bytes(8)
         self.key: Hashable = ("dtls", session.number)
         self.blockwise_key: Hashable = self.key
         self.device, self.key_id = credential.device_id, credential.key_id

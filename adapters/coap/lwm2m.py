@@ -26,7 +26,7 @@ from adapters.coap.links import (
     read_links,
     worth_observing,
 )
-from adapters.coap.messages import Heard, NoAnswer, Peer
+from adapters.coap.messages import Heard, NoAnswer, Peer, exchange_of
 from adapters.coap.reading import FORMATS, LINKS, SOURCE, TLV, read
 from adapters.coap.refusal import Refused
 from adapters.coap.speakers import Speakers
@@ -145,7 +145,7 @@ class Registry:
         before = self._by_device.get(device)
         if before is None and len(self._registrations) >= self._most:
             raise Overloaded("There are as many registrations as are taken.")
-        exchange = request.token + (request.mid.to_bytes(2, "big") if request.mid is not None else b"")
+        exchange = exchange_of(request)
         joined = read(
             device, request.payload, LINKS, exchange=exchange, received_at=self._clock.now(), limits=self._limits
         )
@@ -273,7 +273,7 @@ class Registry:
         format_ = int(message.opt.content_format) if message.opt.content_format is not None else None
         format_ = TLV if format_ == 1542 else format_
         meta: dict[str, Any] = _meta(peer, "/" + "/".join(map(str, path)), format_)
-        exchange = message.token + message.mid.to_bytes(2, "big")
+        exchange = exchange_of(message)
         meta |= {"base": list(path), "exchange": exchange.hex()}
         try:
             self._speakers.who(peer, device)

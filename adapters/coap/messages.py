@@ -51,6 +51,8 @@ class Peer(Protocol):
     """Whose credential it proved; '' without one."""
     key_id: str
     """That credential; '' without one."""
+    connection: bytes
+    """What names the connection or session, random; b'' for datagrams from an address."""
 
     @property
     def hostinfo(self) -> str:
@@ -341,6 +343,15 @@ class Messages:
     def _next_mid(self) -> int:
         self._mid = self._mid + 1 & 0xFFFF
         return self._mid
+
+
+def exchange_of(message: Message) -> bytes:
+    """What a message and its retransmissions have, and no other of its endpoint for a while.
+
+    TCP has no message ids. There, and in a DTLS session, tokens and ids are the connection's own.
+    """
+    number = message.mid.to_bytes(2, "big") if message.mid is not None else b""
+    return bytes(message.remote.connection) + bytes(message.token) + number
 
 
 def _empty(kind: Any, mid: int) -> bytes:

@@ -49,6 +49,7 @@ class SecurePeer:
     maximum_block_size_exp = 6
     maximum_payload_size = 1024
     is_multicast = False
+    connection = b""
 
     def __init__(self, peer: Peer, credential: Credential) -> None:
         self._peer = peer

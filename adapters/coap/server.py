@@ -100,6 +100,7 @@ class _UdpPeer:
 
     __slots__ = ("_address", "_transport", "asker", "blockwise_key", "key")
     device = key_id = ""
+    connection = b""
     maximum_block_size_exp = 6
     maximum_payload_size = 1024
     is_multicast = False

@@ -40,6 +40,7 @@ from msgspec.structs import replace
 
 from adapters.coap.assembly import BoundedSpool, too_large
 from adapters.coap.lwm2m import Registry
+from adapters.coap.messages import exchange_of
 from adapters.coap.oscore import Contexts, NotOpened, Opened
 from adapters.coap.reading import (
     CBOR,
@@ -282,9 +283,7 @@ def _exchange(request: Message, opened: Opened | None) -> tuple[bytes, bytes]:
         key = request.remote.key_id.encode() + b":"
         before = key + str(opened.number - 1).encode() if opened.echoed else b""
         return key + str(opened.number).encode(), before
-    if request.mid is None:  # TCP: a token is the connection's own
-        return bytes(request.remote.connection) + request.token, b""
-    return request.token + request.mid.to_bytes(2, "big"), b""
+    return exchange_of(request), b""
 
 
 def _meta(request: Message, device: str, format_: int | None) -> dict[str, Any]:
