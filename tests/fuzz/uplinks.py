@@ -14,8 +14,8 @@ import msgspec
 import orjson
 from hypothesis import strategies as st
 
+from adapters.coap import reading as coap
 from adapters.coap import senml
-from adapters.coap import server as coap
 from adapters.kept import read_kept
 from adapters.members import NotUnderstood
 from adapters.mqtt.networks.base import LARGEST_ARRAY, NetworkServer, Part
