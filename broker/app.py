@@ -31,6 +31,7 @@ from broker.api.services import Services, UplinkDoor
 from broker.clock import Clock
 from broker.config import InvalidSetting, Limits, Settings
 from broker.devices.sealing import Sealer
+from broker.ending import end
 from broker.entities.contexts import ContextShelf
 from broker.errors import BrokerError
 from broker.jsonld.resolver import ContextResolver
@@ -41,6 +42,7 @@ from broker.pipeline.decoding import Decoders
 from broker.pipeline.downlinks import Downlinks
 from broker.pipeline.expiry import Expiry
 from broker.pipeline.fetching import Fetching
+from broker.pipeline.following import Following
 from broker.pipeline.guard import GuardedTenants, guarded
 from broker.pipeline.intake import Uplink
 from broker.pipeline.keyring import Keys
@@ -73,6 +75,7 @@ class Parts:
     settings: Settings
     clock: Clock
     store: Store
+    following: Following
     outbound: Outbound
     contexts: ContextResolver
     upkeep: Upkeep
@@ -119,6 +122,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
     clock = Clock()
     async with _built(settings, clock) as parts, asyncio.TaskGroup() as inner:
         inner.create_task(_watched(stop, "tenants", parts.tenants.run()))
+        chores = [inner.create_task(_watched(stop, "following", parts.following.run()))]
         inner.create_task(_watched(stop, "claims", _catch_up(parts, stop)))
         inner.create_task(_watched(stop, "quarantine", parts.quarantine.run(stop)))
         inner.create_task(_watched(stop, "contexts", parts.upkeep.run()))
@@ -139,6 +143,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
             await parts.downlinks.close()
             await parts.upkeep.close()
             await parts.tenants.close(settings.shutdown_seconds / 2, settings.shutdown_seconds / 5)
+            await end(chores)
     log.info("broker.stopped")
 
 
@@ -170,11 +175,23 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
                 limits=settings.limits,
             )
             index = SubscriptionIndex()
-            writer = Writer(tenant, clock, settings.writer, index, delivery.wake, tenant=name, personal=personal)
+            writer = Writer(
+                tenant,
+                clock,
+                settings.writer,
+                index,
+                delivery.wake,
+                tenant=name,
+                personal=personal,
+                on_subscriptions=delivery.refresh,
+                in_step=lambda: following is None or following.in_step(),
+            )
             expiry = Expiry(tenant, writer, clock, settings.delivery.told_days)
             return Tenant(name, tenant, writer, delivery, expiry, personal)
 
+        following: Following | None = None
         tenants = Tenants(await make(""), make, settings.tenants, clock)
+        following = Following(store, tenants.moved, alone=settings.store.url.startswith("sqlite:"))
         here = tenants.default
         uplinks = Uplinks(here.store, here.writer, clock, settings.limits, decoders)
         asked = guarded(here)  # what handlers call looks at on whose behalf it is called
@@ -190,6 +207,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             settings=settings,
             clock=clock,
             store=store,
+            following=following,
             outbound=outbound,
             contexts=contexts,
             upkeep=upkeep,
@@ -310,7 +328,14 @@ async def _ready(parts: Parts) -> dict[str, str]:
     except BrokerError as error:
         state["store"] = error.detail
     state["writer"] = "ok" if not parts.tenants.default.writer.closing else "stopping"
+    state["caches"] = _caches(parts)
     return state
+
+
+def _caches(parts: Parts) -> str:
+    if not parts.following.in_step():
+        return f"not in step: nothing heard of the other processes' changes for {parts.following.silent_seconds:.0f} s"
+    return "ok" if parts.tenants.default.writer.in_step else "subscriptions are being loaded"
 
 
 def _adapters(parts: Parts) -> list[tuple[str, Coroutine[Any, Any, None]]]:

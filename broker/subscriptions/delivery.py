@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -122,12 +123,15 @@ class Delivery:
         """How the delivery of a subscription stands here, where that is newer than what the store says; else None."""
         return self._settler.unwritten(subscription_id)
 
-    def refresh(self) -> None:
-        """Some subscription has changed: lanes read theirs again before they send. (Found out within a second anyway.)"""
-        self._means.generation += 1
+    def refresh(self, ids: Collection[str] | None = None) -> None:
+        """These subscriptions have changed (None: any may have): their lanes read them again before they send. (Found out
+        within a second anyway.)
+        """
         self._periodic.changed()
-        for lane in self._lanes.values():
-            lane.nudge()
+        if ids is None:
+            self._means.generation += 1
+        for lane in self._lanes.values() if ids is None else [self._lanes[one] for one in ids if one in self._lanes]:
+            lane.changed()
 
     async def run(self) -> None:
         """Deliver, until `stop` is called or this is cancelled. What was delivered is written down before it returns."""
@@ -217,9 +221,17 @@ class Delivery:
             except StoreUnavailable:
                 epoch = known if known is not None else 0
             if epoch != known:
-                self.refresh()
+                await self._follow(known)
             known = epoch
             await asyncio.sleep(WATCH_SECONDS)
+
+    async def _follow(self, since: int | None) -> None:
+        """Refresh what changed since an epoch."""
+        moved = None
+        if since is not None:
+            with suppress(StoreUnavailable):
+                moved = await self._store.moved("subscription", since)
+        self.refresh(moved[1] if moved is not None else None)
 
     async def _settle_last(self) -> None:
         try:

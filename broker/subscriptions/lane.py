@@ -98,7 +98,9 @@ class Lane:
         self._waiting = Waiting(subscription_id, means.store, means.settler, means.room, behind=behind)
         self._head: _Head | None = None
         self._wake = asyncio.Event()
-        self._generation = -1
+        self._changes = 0
+        self._generation = (-1, 0)
+        """Of all subscriptions and of this one, when it was read."""
         self._subscription: Subscription | None = None
         self._version = 0
         self._names: Context | None = None
@@ -126,7 +128,12 @@ class Lane:
         self._wake.set()
 
     def nudge(self) -> None:
-        """Something changed: the subscription, or the broker is stopping."""
+        """The broker is stopping."""
+        self._wake.set()
+
+    def changed(self) -> None:
+        """The subscription may have changed."""
+        self._changes += 1
         self._wake.set()
 
     async def run(self) -> None:
@@ -364,8 +371,8 @@ class Lane:
     # --- what it stands on ---
 
     async def _refresh(self) -> Subscription | None:
-        """The subscription as it is; read again when any has changed."""
-        generation = self._means.generation
+        """The subscription as it is; read again when it may have changed."""
+        generation = (self._means.generation, self._changes)
         if self._generation == generation:
             return self._subscription
         record = await self._means.store.record("subscription", self.subscription_id)
