@@ -24,6 +24,10 @@ ResultT = TypeVar("ResultT")
 class Executor(Protocol):
     """The writer."""
 
+    def check_admits(self, *, wait: bool) -> None:
+        """Raises what `execute` would raise now, whatever the command."""
+        ...
+
     async def execute(self, command: Command[ResultT], *, wait: bool = False, weight: int = 1) -> ResultT:
         """The command's result once it is durable."""
         ...
@@ -38,6 +42,7 @@ class GuardedWriter:
 
     async def execute(self, command: Command[ResultT], *, wait: bool = False, weight: int = 1) -> ResultT:
         """See the writer."""
+        self._writer.check_admits(wait=wait)
         access = ACCESS.get()
         if access is not None:
             command = self._guarded(command, await self._personal.now(), granted=access.granted)

@@ -142,9 +142,7 @@ class Writer:
         Raises what the command raises; where `wait` is False Overloaded when the queue is full, and OutOfStep;
         StoreUnavailable when the store cannot commit. Cancelled while waiting in the queue, the command may still be applied.
         """
-        if not wait and self._refuses:
-            self._refused.inc()
-            raise OutOfStep(_OUT_OF_STEP)
+        self.check_admits(wait=wait)
         while self._queued >= self._settings.queue_commands:
             if not wait:
                 self._refused.inc()
@@ -159,6 +157,12 @@ class Writer:
         self._queued += weight
         self._arrived.set()
         return await done
+
+    def check_admits(self, *, wait: bool) -> None:
+        """Raises OutOfStep for who does not wait, where this process is not in step."""
+        if not wait and self._refuses:
+            self._refused.inc()
+            raise OutOfStep(_OUT_OF_STEP)
 
     async def run(self) -> None:
         """Serve until `close` was called and the queue is empty."""

@@ -67,7 +67,7 @@ async def read(database: AsyncDatabase[Document], kind: RecordKind, since: int) 
         ids.update(row["ids"])
     now = await database["epochs"].find_one({"_id": kind})
     # One more may have come since: it is for the next time. Fewer are there than were, or none was written: unknown.
-    return (epoch, ids) if epoch > since or (now is not None and now["epoch"] == since) else None
+    return (epoch, ids) if epoch > since or (now["epoch"] if now is not None else 0) == since else None
 
 
 def _id(kind: RecordKind, epoch: int) -> str:
