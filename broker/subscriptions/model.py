@@ -21,7 +21,13 @@ from broker.ngsild.model import NGSI_LD_NULL, Iri
 from broker.ngsild.names import Names
 from broker.subscriptions.params import NOTIFICATION_READ_ONLY
 from broker.subscriptions.state import DeliveryState
-from broker.subscriptions.subscription import DEFAULT_TRIGGERS, READ_ONLY, Subscription, compile_subscription, read_subscription
+from broker.subscriptions.subscription import (
+    DEFAULT_TRIGGERS,
+    READ_ONLY,
+    Subscription,
+    compile_subscription,
+    read_subscription,
+)
 
 PERIODIC: Final = "interval"
 """The key that the records of subscriptions with a timeInterval carry."""
