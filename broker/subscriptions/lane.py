@@ -246,7 +246,11 @@ class Lane:
             settler.under_way(self.subscription_id, self._state.sending(self._means.clock.now()))
             try:
                 answer = await self._means.outbound.post(
-                    endpoint.uri, dumps(payload), headers, min(endpoint.timeout or most, most)
+                    endpoint.uri,
+                    dumps(payload),
+                    headers,
+                    min(endpoint.timeout or most, most),
+                    failed_before=self._state.attempts > 0,
                 )
             finally:
                 settler.under_way(self.subscription_id, None)
