@@ -12,7 +12,22 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import batch, bulk, coap, commands, decode, latency, machine, mqtt, patch, places, queries, resolve, silence
+from bench import (
+    batch,
+    bulk,
+    coap,
+    commands,
+    decode,
+    dtls,
+    latency,
+    machine,
+    mqtt,
+    patch,
+    places,
+    queries,
+    resolve,
+    silence,
+)
 from bench.figures import Figure
 from bench.profile import PROFILES
 from tests.support.mongo import mongo_stand_in, with_database
@@ -27,6 +42,7 @@ BENCHMARKS: dict[str, Callable[[str, Path], Coroutine[None, None, list[Figure]]]
     "coap": coap.run,
     "commands": commands.run,
     "decode": decode.run,
+    "dtls": dtls.run,
     "places": places.run,
     "resolve": resolve.run,
     "silence": silence.run,

@@ -38,3 +38,6 @@ retention_deleted = Counter(
 silence_scan_seconds = Histogram(
     "knutpunkt_silence_scan_seconds", "Time of one look for silent sensors, seconds", buckets=SECONDS
 )
+coap_held = Gauge(
+    "knutpunkt_coap_held", "What the CoAP server holds in memory, count, by what; each has a limit", ["what"]
+)
