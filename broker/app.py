@@ -78,6 +78,7 @@ class Parts:
     silence: Silence
     retention: Retention
     downlinks: Downlinks
+    decoders: Decoders
     networks: Networks
 
 
@@ -171,7 +172,8 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         read_again = _reader_of_kept(known, settings.limits)
         claims = Claims(asked.store, asked.writer, uplinks, read_again, clock, settings.limits)
         quarantine = Quarantine(asked.store, asked.writer, clock, settings.quarantine.keep_days)
-        downlinks = Downlinks(asked.store, asked.writer, clock, settings.actuation, _senders(settings, known, clock))
+        senders = _senders(settings, known, clock)
+        downlinks = Downlinks(asked.store, asked.writer, clock, settings.actuation, senders, decoders)
         upkeep = Upkeep(contexts, ContextShelf(here.store, here.writer))
         silence = Silence(here.store, here.writer, clock, settings.alarms, clock.new_id())
         yield Parts(
@@ -188,6 +190,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             silence=silence,
             retention=Retention(here.store, here.writer, here.personal, clock),
             downlinks=downlinks,
+            decoders=decoders,
             networks=known,
         )
     finally:
@@ -308,7 +311,7 @@ def _adapters(parts: Parts) -> list[tuple[str, Coroutine[Any, Any, None]]]:
         intakes.append((f"mqtt:{mqtt.name}", mqtt.run()))
     if settings.coap.enabled:
         here = parts.tenants.default
-        fetching = Fetching(here.store, here.writer, parts.clock)
+        fetching = Fetching(here.store, here.writer, parts.clock, parts.decoders)
         coap = CoapIntake(settings.coap, parts.uplinks, parts.clock, settings.limits, fetching)
         intakes.append(("coap", coap.run()))
     return intakes

@@ -22,7 +22,7 @@ from adapters.mqtt.networks.base import LARGEST_ARRAY, NetworkServer, Part
 from adapters.mqtt.networks.known import AUTO, choice, networks
 from broker.clock import SECOND, Micros, iso
 from broker.codecs.base import CodecError, Measurement
-from broker.codecs.downlink import check_values, encode
+from broker.codecs.downlink import check_values, encode, script_data
 from broker.codecs.object import MappedObject, decode_named
 from broker.codecs.quantities import quantity, quantity_names
 from broker.codecs.reading import MAX_MEASUREMENTS
@@ -325,8 +325,23 @@ templates = st.fixed_dictionaries(
     },
     optional={"confirmed": st.booleans()},
 )
-commands = templates.map(
-    lambda template: {"id": "m", "vendor": "V", "name": "M", "codec": "elsys", "commands": {"set": template}}
+scripted = st.fixed_dictionaries(
+    {"encoder": st.just("script"), "parameters": st.fixed_dictionaries({"p": rules})},
+    optional={
+        "data": st.dictionaries(texts, values | st.just({"parameter": "p"}), max_size=3).map(
+            lambda data: data | {"x": [{"parameter": "p"}]}
+        )
+    },
+)
+commands = (templates | scripted).map(
+    lambda template: {
+        "id": "m",
+        "vendor": "V",
+        "name": "M",
+        "codec": "javascript" if "encoder" in template else "elsys",
+        "script": "function Encode() {}" if "encoder" in template else "",
+        "commands": {"set": template},
+    }
 )
 MODELS: Final = [
     document
@@ -352,6 +367,9 @@ def command(given: tuple[Any, list[Any], dict[str, Any]]) -> None:
     for name, template in model.commands.items():
         chosen = {each: given[1][n % len(given[1])] for n, each in enumerate(template.parameters)} | given[2]
         check_values(name, chosen)
+        if template.encoder:
+            orjson.dumps(script_data(name, template, chosen))
+            continue
         assert 1 <= len(encode(name, template, chosen)) <= 242
 
 
