@@ -235,8 +235,10 @@ class Lane:
     # --- sending ---
 
     async def _send(self, subscription: Subscription, head: _Head) -> None:
+        assert self._state is not None
         endpoint = subscription.notification.endpoint
         most = self._means.settings.timeout_seconds
+        settler = self._means.settler
         try:
             if self._names is None:
                 self._names = await self._means.resolve_context(subscription.context)
@@ -244,17 +246,21 @@ class Lane:
             payload, headers = render_notification(subscription, head.entries, self._names, linked)
             if payload is None:
                 self._head = None  # of what is picked, nothing is there
-                self._means.settler.dropped(self.subscription_id, head.rows)
+                settler.dropped(self.subscription_id, head.rows)
                 return
             if self._means.tenant:
                 headers["NGSILD-Tenant"] = self._means.tenant
-            answer = await self._means.outbound.post(
-                endpoint.uri,
-                dumps(payload),
-                headers,
-                min(endpoint.timeout or most, most),
-                failed_before=self._state is not None and self._state.attempts > 0,
-            )
+            settler.under_way(self.subscription_id, self._state.sending(self._means.clock.now()))
+            try:
+                answer = await self._means.outbound.post(
+                    endpoint.uri,
+                    dumps(payload),
+                    headers,
+                    min(endpoint.timeout or most, most),
+                    failed_before=self._state.attempts > 0,
+                )
+            finally:
+                settler.under_way(self.subscription_id, None)
         except StoreUnavailable:
             raise
         except HostResting as resting:

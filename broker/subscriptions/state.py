@@ -28,6 +28,10 @@ class DeliveryState:
     last_success: Micros = 0
     last_failure: Micros = 0
 
+    def sending(self, now: Micros) -> DeliveryState:
+        """While one is on its way: it counts as sent (5.8.6), whatever becomes of it."""
+        return replace(self, times_sent=self.times_sent + 1, last_notification=now)
+
     def succeeded(self, now: Micros) -> DeliveryState:
         """After a notification was taken."""
         return DeliveryState(
@@ -65,7 +69,8 @@ class DeliveryState:
         """As the read-only members of a subscription's `notification`."""
         members: dict[str, Any] = {}
         if self.times_sent:
-            members["status"] = "failed" if self.attempts else "ok"
+            if self.attempts or self.last_success or self.last_failure:
+                members["status"] = "failed" if self.attempts else "ok"
             members["timesSent"] = self.times_sent
             members["timesFailed"] = self.times_failed
         for name, at in (

@@ -122,6 +122,7 @@ async def ids_of(api: Api) -> dict[str, list[str]]:
         "attribute": ["temperature", "description", TEMPERATURE],
         "subscription": [f"urn:sub:{GRANTED[7:]}:{KIND}"],
         "context": ["urn:ngsi-ld:none"],
+        "document": ["knutpunkt-v1.jsonld"],
         "type": [KIND, "Alert", "Device"],
         "network": ["chirpstack"],
         "model": ["elsys-ers"],
