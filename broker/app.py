@@ -163,6 +163,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             tenant = await store.tenant(name)
             shared = not settings.store.url.startswith("sqlite:")
             personal = PersonalData(tenant, trust_seconds=SHARED_TRUST_SECONDS if shared else 0.0)
+            index = SubscriptionIndex()
             delivery = Delivery(
                 tenant,
                 outbound,
@@ -174,8 +175,8 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
                 tenant=name,
                 personal=personal.now,
                 limits=settings.limits,
+                known=index.known,
             )
-            index = SubscriptionIndex()
             writer = Writer(
                 tenant,
                 clock,

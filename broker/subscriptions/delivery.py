@@ -28,6 +28,7 @@ from broker.subscriptions.periodic import LEASE as PERIODIC_LEASE
 from broker.subscriptions.periodic import Periodic
 from broker.subscriptions.settle import Settler
 from broker.subscriptions.state import DeliveryState
+from broker.subscriptions.subscription import Subscription
 from broker.subscriptions.waiting import Room
 
 log = structlog.get_logger(__name__)
@@ -52,6 +53,7 @@ class Delivery:
     `owner` names this process in leases. `resolve_context` gives the names of a subscription's @context (None: the core
     one) and may raise LdContextNotAvailable. `shared`: other processes use the same store. `tenant`: notifications say it.
     `personal` says what only granted subscriptions are told of; `limits`: of linked entities.
+    `known` gives what is in memory of a subscription, and its version; the store is asked for others.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Delivery:
         tenant: str = "",
         personal: Callable[[], Awaitable[Hidden]] = _nothing_hidden,
         limits: Limits | None = None,
+        known: Callable[[str], tuple[Subscription, int] | None] = lambda _: None,
     ) -> None:
         limits = limits or Limits()
         self._store = store
@@ -84,6 +87,7 @@ class Delivery:
             personal=personal,
             join_entities=limits.join_entities,
             tenant=tenant,
+            known=known,
         )
         self._periodic = Periodic(
             store,
