@@ -83,6 +83,7 @@ class Parts:
     silence: Silence
     retention: Retention
     downlinks: Downlinks
+    decoders: Decoders
     keys: Keys
     networks: Networks
 
@@ -182,7 +183,8 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         read_again = _reader_of_kept(known, settings.limits)
         claims = Claims(asked.store, asked.writer, uplinks, read_again, clock, settings.limits)
         quarantine = Quarantine(asked.store, asked.writer, clock, settings.quarantine.keep_days)
-        downlinks = Downlinks(asked.store, asked.writer, clock, settings.actuation, _senders(settings, known, clock))
+        senders = _senders(settings, known, clock)
+        downlinks = Downlinks(asked.store, asked.writer, clock, settings.actuation, senders, decoders)
         upkeep = Upkeep(contexts, ContextShelf(here.store, here.writer))
         keys = Keys(here.store, here.writer, clock, Sealer(settings.coap.key_secret))
         silence = Silence(here.store, here.writer, clock, settings.alarms, clock.new_id())
@@ -200,6 +202,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             silence=silence,
             retention=Retention(here.store, here.writer, here.personal, clock),
             downlinks=downlinks,
+            decoders=decoders,
             keys=keys,
             networks=known,
         )
@@ -329,7 +332,7 @@ async def _coap(parts: Parts) -> None:
     """The CoAP server, once it is known which devices have keys."""
     here, settings = parts.tenants.default, parts.settings
     await parts.keys.known.wait()
-    fetching = Fetching(here.store, here.writer, parts.clock)
+    fetching = Fetching(here.store, here.writer, parts.clock, parts.decoders)
     await CoapIntake(settings.coap, parts.uplinks, parts.clock, settings.limits, fetching, parts.keys).run()
 
 

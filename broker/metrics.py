@@ -47,3 +47,6 @@ outbound_resting = Gauge(
     "Hosts that cannot be connected to and endpoints that are silent, left alone",
     ["what"],
 )
+coap_held = Gauge(
+    "knutpunkt_coap_held", "What the CoAP server holds in memory, count, by what; each has a limit", ["what"]
+)

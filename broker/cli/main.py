@@ -17,6 +17,7 @@ from broker.cli.demo.listen import listen
 from broker.cli.devices import device, sensor
 from broker.cli.edit import model
 from broker.cli.keys import key
+from broker.cli.model_check import model_check
 from broker.cli.places import place
 from broker.cli.quantities import quantities
 from broker.cli.serve import config, serve
@@ -72,6 +73,7 @@ for command in (
     send,
     command_group,
     quantities,
+    model_check,
     model,
     import_,
     export,

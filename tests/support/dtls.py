@@ -40,10 +40,13 @@ def _library() -> ctypes.CDLL:
 class DtlsDevice:
     """One session with a port of this machine."""
 
-    def __init__(self, port: int, identity: str, key: bytes, *, seconds: float = 5.0) -> None:
-        """Shakes hands. Raises HandshakeFailed."""
+    def __init__(
+        self, port: int, identity: str, key: bytes, *, seconds: float = 5.0, local: tuple[str, int] = ("", 0)
+    ) -> None:
+        """Shakes hands, from `local` if that is given. Raises HandshakeFailed."""
         lib = self._lib = _library()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind(local)
         self._socket.connect(("127.0.0.1", port))
         self._session, self._priority, self._credentials = c_void_p(), c_void_p(), c_void_p()
         lib.gnutls_priority_init(byref(self._priority), PRIORITY, None)
@@ -83,9 +86,9 @@ class DtlsDevice:
         self._socket.close()
 
 
-def client_hello(cookie: bytes = b"", *, message: int = 0) -> bytes:
+def client_hello(cookie: bytes = b"", *, message: int = 0, chance: bytes = bytes(32)) -> bytes:
     """The first message of a handshake as it stands on the wire (RFC 6347, 4.2.1), by hand: for who goes no further."""
-    body = b"\xfe\xfd" + bytes(32) + b"\0" + bytes((len(cookie),)) + cookie
+    body = b"\xfe\xfd" + chance + b"\0" + bytes((len(cookie),)) + cookie
     body += b"\0\x04\xc0\xa8\0\xff" + b"\x01\0"  # TLS_PSK_WITH_AES_128_CCM_8; no compression
     size = len(body).to_bytes(3, "big")
     handshake = b"\x01" + size + message.to_bytes(2, "big") + b"\0\0\0" + size + body
