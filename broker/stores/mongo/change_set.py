@@ -19,6 +19,7 @@ from broker.stores.base import ChangeSet, Conflict, EntityWrite, RecordWrite, Up
 from broker.stores.mongo.documents import (
     Document,
     entity_document,
+    feed_document,
     history_document,
     outbox_document,
     record_document,
@@ -51,6 +52,7 @@ class Plan:
         self._superseded: Operations = [
             UpdateMany(superseded_filter(mark), {"$set": {"superseded": mark.version}}) for mark in changes.superseded
         ]
+        self._feed = [feed_document(row) for row in changes.feed]
         self._outbox = [outbox_document(row) for row in changes.outbox]
         self._moved: Operations = [
             UpdateOne({"_id": kind}, {"$inc": {"epoch": 1}}, upsert=True)
@@ -73,6 +75,8 @@ class Plan:
             await database["history"].bulk_write(self._superseded, session=session)
         if self._outbox:
             await database["outbox"].insert_many(self._outbox, session=session)
+        if self._feed:
+            await database["feed"].insert_many(self._feed, session=session)
         if self._moved:
             await database["epochs"].bulk_write(self._moved, session=session, ordered=False)
         if self._delivered and self._delivered_at is not None:
