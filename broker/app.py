@@ -43,6 +43,7 @@ from broker.pipeline.guard import GuardedTenants, guarded
 from broker.pipeline.intake import Uplink
 from broker.pipeline.personal import SHARED_TRUST_SECONDS, PersonalData
 from broker.pipeline.quarantine import Quarantine
+from broker.pipeline.replays import Replays
 from broker.pipeline.retention import Retention
 from broker.pipeline.silence import Silence
 from broker.pipeline.tenants import Tenant, Tenants
@@ -161,7 +162,8 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             index = SubscriptionIndex()
             writer = Writer(tenant, clock, settings.writer, index, delivery.wake, tenant=name, personal=personal)
             expiry = Expiry(tenant, writer, clock, settings.delivery.told_days)
-            return Tenant(name, tenant, writer, delivery, expiry, personal)
+            replays = Replays(tenant, delivery, clock, personal, clock.new_id())
+            return Tenant(name, tenant, writer, delivery, expiry, personal, replays)
 
         tenants = Tenants(await make(""), make, settings.tenants, clock)
         here = tenants.default

@@ -14,6 +14,7 @@ from broker.api.management import (
     alarms,
     bindings,
     bulk,
+    delivery,
     devices,
     lineage,
     models,
@@ -84,6 +85,7 @@ def all_routes(services: Services) -> list[Route]:
         *received.routes(services),
         *lineage.routes(services),
         *alarms.routes(services),
+        *delivery.routes(services),
         *tenants.routes(services),
         *health.routes(services),
     ]

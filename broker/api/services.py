@@ -48,6 +48,11 @@ class Tenant(Protocol):
         """What changes it."""
         ...
 
+    @property
+    def process(self) -> str:
+        """What this process is called in leases; '' where it is the only one."""
+        ...
+
 
 class Tenants(Protocol):
     """All tenants."""

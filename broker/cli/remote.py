@@ -33,9 +33,10 @@ class Remote:
         text = f"?{urllib.parse.urlencode(query)}" if query else ""
         return self._ask("GET", path + text, None)
 
-    def post(self, path: str, document: dict[str, Any]) -> Any:
+    def post(self, path: str, document: dict[str, Any], **query: str) -> Any:
         """POST; the answer's JSON."""
-        return self._ask("POST", path, document)
+        text = f"?{urllib.parse.urlencode(query)}" if query else ""
+        return self._ask("POST", path + text, document)
 
     def put(self, path: str, document: dict[str, Any]) -> Any:
         """PUT; the answer's JSON."""

@@ -136,6 +136,8 @@ class GuardedTenant:
     name: str
     store: TenantStore
     writer: GuardedWriter
+    process: str = ""
+    """What this process is called in leases; '' where it is the only one."""
 
 
 class GuardedTenants:
@@ -162,5 +164,8 @@ class GuardedTenants:
 def guarded(tenant: Tenant) -> GuardedTenant:
     """A tenant as the API has it."""
     return GuardedTenant(
-        tenant.name, GuardedStore(tenant.store, tenant.personal.now), GuardedWriter(tenant.writer, tenant.personal)
+        tenant.name,
+        GuardedStore(tenant.store, tenant.personal.now),
+        GuardedWriter(tenant.writer, tenant.personal),
+        tenant.delivery.lease_owner,
     )

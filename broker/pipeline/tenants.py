@@ -27,6 +27,7 @@ from broker.errors import (
 )
 from broker.pipeline.expiry import Expiry
 from broker.pipeline.personal import PersonalData
+from broker.pipeline.replays import Replays
 from broker.pipeline.writer import Writer
 from broker.stores.base import Record, TenantStore
 from broker.subscriptions.delivery import Delivery
@@ -51,6 +52,7 @@ class Tenant:
     delivery: Delivery
     expiry: Expiry
     personal: PersonalData
+    replays: Replays
 
     async def serve(self) -> None:
         """Run its parts until they have ended (see `Tenants.close`)."""
@@ -58,6 +60,7 @@ class Tenant:
             tasks.create_task(self.writer.run(), name=f"writer {self.name}")
             tasks.create_task(self.delivery.run(), name=f"delivery {self.name}")
             tasks.create_task(self.expiry.run(), name=f"expiry {self.name}")
+            tasks.create_task(self.replays.run(), name=f"replays {self.name}")
 
 
 class Tenants:
@@ -126,6 +129,7 @@ class Tenants:
             tenants = list(self._open.values())
         for tenant in tenants:
             tenant.expiry.stop()
+            tenant.replays.stop()
             tenant.writer.close()
         try:
             async with asyncio.timeout(drain_seconds):

@@ -71,6 +71,12 @@ class PositionGone(Exception):
     """The feed cannot be read on from a position: what came behind it is not kept any more."""
 
 
+ENTITY_DELETED: Final = "entityDeleted"
+"""In the lineage of a deleted attribute's history row: the entity went with it, and had these types."""
+HISTORY_ONLY: Final = "historyOnly"
+"""In the lineage of a history row that was added to the history alone: the entity did not change by it (5.6.11)."""
+
+
 class Conflict(Exception):
     """Another process changed what a change set expected; nothing was written. Load again, apply again, commit again."""
 

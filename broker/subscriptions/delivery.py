@@ -20,6 +20,7 @@ from broker.errors import StoreUnavailable
 from broker.jsonld.context import Context
 from broker.outbound import Outbound
 from broker.stores.base import OutboxRow, TenantStore
+from broker.subscriptions.figures import measure
 from broker.subscriptions.lane import TROUBLE_SECONDS, Lane, Means, lease_name
 from broker.subscriptions.settle import Settler
 from broker.subscriptions.waiting import Room
@@ -75,6 +76,9 @@ class Delivery:
         """Subscription id -> until when its lease is not asked for, because another process holds it."""
         self._group: asyncio.TaskGroup | None = None
         self._scanned = False
+        self._rescan = asyncio.Event()
+        self.lease_owner = owner if shared else ""
+        """What this process is called in leases; '' where it is the only one."""
         self._stopped = asyncio.Event()
         self._leases: list[str] = []
         """To give back at the end, once everything is written down."""
@@ -108,6 +112,7 @@ class Delivery:
                     group.create_task(self._settler.run(), name="delivery settle"),
                     group.create_task(self._watch(), name="delivery watch"),
                     group.create_task(self._scan(), name="delivery scan"),
+                    group.create_task(measure(self._store, self._means.clock, tenant=self._means.tenant)),
                 ]
                 await self._stopped.wait()
                 await end(chores)
@@ -175,18 +180,25 @@ class Delivery:
                 if lane is None or lane.closed or lane.idle:
                     self.look(subscription_id)
             self._scanned = True
-            await asyncio.sleep(SHARED_SCAN_SECONDS if self._means.shared else SCAN_SECONDS)
+            try:
+                async with asyncio.timeout(SHARED_SCAN_SECONDS if self._means.shared else SCAN_SECONDS):
+                    await self._rescan.wait()
+            except TimeoutError:
+                continue
+            self._rescan.clear()
 
     async def _watch(self) -> None:
-        """Notice changed subscriptions by their epoch."""
-        known: int | None = None
+        """Notice changed subscriptions, and what an operator says of them, by their epochs."""
+        known: tuple[int, int] | None = None
         while True:
             try:
-                epoch = (await self._store.epochs()).get("subscription", 0)
+                epochs = await self._store.epochs()
+                epoch = (epochs.get("subscription", 0), epochs.get("steering", 0))
             except StoreUnavailable:
-                epoch = known if known is not None else 0
+                epoch = known if known is not None else (0, 0)
             if epoch != known:
                 self.refresh()
+                self._rescan.set()
             known = epoch
             await asyncio.sleep(WATCH_SECONDS)
 

@@ -338,6 +338,7 @@ def bodies(ids: dict[str, list[str]]) -> dict[str, list[Any]]:
         "NewDeviceModel": [{}],
         "DeviceModelPatch": [{}],
         "ContextDocument": [{}],
+        "DeliveryPause": [{"by": "thief"}],
         "NetworkMessage": [{}],
         "NewTenant": [{}],
     }
