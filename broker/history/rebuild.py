@@ -18,7 +18,7 @@ from typing import Final
 
 from broker.clock import DAY, iso
 from broker.ngsild.change import AttributeTrigger, EntityChange
-from broker.ngsild.model import Attributes, Entity, Instance, Iri
+from broker.ngsild.model import Attributes, Entity, Iri
 from broker.ngsild.names import SCOPE
 from broker.stores.base import ENTITY_DELETED, HISTORY_ONLY, HistoryRow, TenantStore
 
@@ -98,6 +98,7 @@ class Rebuilder:
         if held is None:
             return None
         before = held.entity(entity_id, recorded) if held.rows else None
+        there = {name for name, _ in held.rows}
         attributes: dict[Iri, AttributeTrigger] = {}
         for row in rows:
             if not _lay(held.rows, row):
@@ -106,21 +107,16 @@ class Rebuilder:
                 left = any(name == row.attribute for name, _ in held.rows)
                 attributes[row.attribute] = "attributeUpdated" if left else "attributeDeleted"
             else:
-                attributes[row.attribute] = _trigger(row.instance, recorded)
+                attributes[row.attribute] = "attributeUpdated" if row.attribute in there else "attributeCreated"
         if not attributes:
             return None
         attributes.pop(SCOPE, None)
         if held.rows:
             return EntityChange(entity_id, before, held.entity(entity_id, recorded), attributes)
         del self._held[entity_id]  # it may come back as something else
-        gone = any(ENTITY_DELETED in (row.lineage or {}) for row in rows) or not await self._lives(entity_id, recorded)
+        gone = any(ENTITY_DELETED in (row.lineage or {}) for row in rows)
         after = None if gone else held.entity(entity_id, recorded)
         return EntityChange(entity_id, before, after, attributes) if before is not None else None
-
-    async def _lives(self, entity_id: str, at: str) -> bool:
-        """Whether the entity of now was there already."""
-        stored = await self._store.entity(entity_id)
-        return stored is not None and stored.entity["createdAt"] <= at
 
     async def _before(self, entity_id: str, version: int) -> _Held | None:
         """The entity as it was before a version."""
@@ -174,7 +170,3 @@ def _lay(held: dict[tuple[Iri, str], HistoryRow], row: HistoryRow) -> bool:
         return False  # late
     held[place] = row
     return True
-
-
-def _trigger(instance: Instance, recorded: str) -> AttributeTrigger:
-    return "attributeCreated" if instance.get("createdAt") == recorded else "attributeUpdated"
