@@ -38,6 +38,7 @@ from broker.pipeline.claims import Claims
 from broker.pipeline.decoding import Decoders
 from broker.pipeline.downlinks import Downlinks
 from broker.pipeline.expiry import Expiry
+from broker.pipeline.feed import Feed
 from broker.pipeline.fetching import Fetching
 from broker.pipeline.guard import GuardedTenants, guarded
 from broker.pipeline.intake import Uplink
@@ -163,7 +164,8 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             writer = Writer(tenant, clock, settings.writer, index, delivery.wake, tenant=name, personal=personal)
             expiry = Expiry(tenant, writer, clock, settings.delivery.told_days)
             replays = Replays(tenant, delivery, clock, personal, clock.new_id())
-            return Tenant(name, tenant, writer, delivery, expiry, personal, replays)
+            feed = Feed(tenant, writer, clock, settings.streams)
+            return Tenant(name, tenant, writer, delivery, expiry, personal, replays, feed)
 
         tenants = Tenants(await make(""), make, settings.tenants, clock)
         here = tenants.default
@@ -250,6 +252,7 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
         host, port = listening.getsockname()[:2]
         yield host, port
     finally:
+        parts.tenants.end_streams()
         await runner.cleanup()
 
 

@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api import health, uplinks
+from broker.api.live import routes as live
 from broker.api.management import (
     actuation,
     alarms,
@@ -86,6 +87,7 @@ def all_routes(services: Services) -> list[Route]:
         *lineage.routes(services),
         *alarms.routes(services),
         *delivery.routes(services),
+        *live.routes(services),
         *tenants.routes(services),
         *health.routes(services),
     ]

@@ -183,6 +183,7 @@ MANAGEMENT: Final[dict[str, Known]] = {
         "Only alarms of this kind.",
         {"type": "string", "enum": ["silence", "battery", "radio", "frameLoss", "implausible", "threshold"]},
     ),
+    "lastEventId": Known("As the header Last-Event-ID, for who cannot send it.", TEXT),
     "limit": Known("Most on one page.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
     "managedBy": Known("Only what has this owner mark (`knutpunkt apply --owner`).", TEXT, "", "city-in-git"),
     "model": Known("Only of this device model.", TEXT, "", "elsys-ers-co2"),
@@ -228,6 +229,7 @@ MANAGEMENT: Final[dict[str, Known]] = {
         "Only uplinks that this became of.",
         {"type": "string", "enum": ["applied", "quarantined", "rejected", "discarded"]},
     ),
+    "ticket": Known("A ticket in place of a token, for who cannot send headers.", TEXT),
     "to": Known("Changes made before this time; without it, up to now.", MOMENT, "", "2026-01-31T13:00:00Z"),
     "swap": Known("Rows may put another device where one is; otherwise that is a problem.", FLAG),
     "type": Known(
@@ -304,6 +306,11 @@ SPECIAL: Final[dict[tuple[str, str], Known]] = {
 }
 """By operation and name."""
 
+STREAM: Final[dict[str, Known]] = {
+    "attrs": Known("Only changes of these attributes, comma-separated; of the entities these and no others.", TEXT),
+}
+"""What means another thing in a stream than in a query."""
+
 ONE_ENTITY: Final = Known("The entity is meant only if it is of these types.", TEXT, "4.17", "Room")
 """`type` where the path names an entity."""
 
@@ -356,6 +363,8 @@ def query_parameter(name: str, operation: str, path: str) -> Known:
         return special
     if name == "type" and "{entity}" in path:
         return ONE_ENTITY
+    if path == "/api/v1/stream" and name in NGSI_LD:
+        return STREAM.get(name, NGSI_LD[name])
     return (NGSI_LD if path.startswith("/ngsi-ld/") else MANAGEMENT).get(name, Known("", TEXT))
 
 
