@@ -122,6 +122,8 @@ def test_every_parameter_is_explained_and_every_explanation_is_used(document: di
         for each in operation.get("parameters", ()):
             if "$ref" in each:
                 continue
+            if path == "/api/v1/stream" and each["name"] in NGSI_LD:
+                continue  # it selects as a query does
             assert each["description"] != ".", f"{method} {path}: '{each['name']}' (broker/api/openapi/parameters.py)"
             (paths if each["in"] == "path" else standard if path.startswith("/ngsi-ld/") else ours).add(each["name"])
     assert standard == set(NGSI_LD)
