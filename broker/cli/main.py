@@ -16,6 +16,8 @@ from broker.cli.demo.command import demo
 from broker.cli.demo.listen import listen
 from broker.cli.devices import device, sensor
 from broker.cli.edit import model
+from broker.cli.keys import key
+from broker.cli.model_check import model_check
 from broker.cli.places import place
 from broker.cli.quantities import quantities
 from broker.cli.serve import config, serve
@@ -73,6 +75,7 @@ for command in (
     send,
     command_group,
     quantities,
+    model_check,
     model,
     import_,
     export,
@@ -82,6 +85,7 @@ for command in (
     subscription,
 ):
     main.add_command(command)
+device.add_command(key)
 
 if __name__ == "__main__":
     sys.exit(main())

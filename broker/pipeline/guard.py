@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -17,6 +17,7 @@ from broker.pipeline.personal import PersonalData
 from broker.pipeline.tenants import Tenant, Tenants
 from broker.stores.base import Needs, Record, Snapshot, TenantStore
 from broker.stores.command import Alone, Command, Effects, View
+from broker.subscriptions.state import DeliveryState
 
 ResultT = TypeVar("ResultT")
 
@@ -140,6 +141,8 @@ class GuardedTenant:
     feed: GuardedFeed
     process: str = ""
     """What this process is called in leases; '' where it is the only one."""
+    unwritten: Callable[[str], DeliveryState | None] = lambda _: None
+    """How a subscription's delivery stands in this process, where that is newer than what the store says."""
 
 
 class GuardedListener:
@@ -214,4 +217,5 @@ def guarded(tenant: Tenant) -> GuardedTenant:
         GuardedWriter(tenant.writer, tenant.personal),
         GuardedFeed(tenant.feed, store),
         tenant.delivery.lease_owner,
+        unwritten=tenant.delivery.unwritten,
     )

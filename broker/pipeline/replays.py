@@ -28,8 +28,9 @@ from broker.stores.command import Effects, View
 from broker.subscriptions.delivery import Delivery
 from broker.subscriptions.index import SubscriptionIndex
 from broker.subscriptions.lane import REPLAYED
+from broker.subscriptions.linked import Pending, owed_by_links
 from broker.subscriptions.model import UNLIMITED
-from broker.subscriptions.notify import owed
+from broker.subscriptions.owed import owed
 from broker.subscriptions.subscription import Subscription, compile_subscription
 
 log = structlog.get_logger(__name__)
@@ -217,15 +218,26 @@ class Replays:
         personal = await self._personal.now()
         stamp = self._clock.stamp()
         made: list[OutboxRow] = []
+        pending: list[Pending] = []
+        serial = 0
         for some in changes_of(rows):
             change = await rebuilder.change(some)
             if change is None:
                 continue
-            at = some[0].recorded_at
-            if index.match(change, stamp.now, granted=personal.entity(change.entity_id)):
-                row = owed(change, record.id, stamp.version, at, len(made), body["id"])
-                marked = f"{row.id}{REPLAYED}{body['id']}"
-                made.append(OutboxRow(marked, row.subscription_id, row.entity_id, stamp.now, row.body))
+            then = Stamp(some[0].recorded_at, iso(some[0].recorded_at), stamp.version)
+            granted = personal.entity(change.entity_id)
+            if index.match(change, stamp.now, granted=granted):
+                shows = index.shows_changes(record.id)
+                made.append(owed(change, record.id, then.version, then.now, serial, body["id"], previous=shows))
+            for one in index.match_linked(change, stamp.now, granted=granted):
+                pending.append(Pending(change, one, then, serial, body["id"], personal))
+            serial += 1
+        if pending:
+            made += await owed_by_links(pending, View(Snapshot(), self._clock.new_id), self._store)
+        made = [
+            OutboxRow(f"{row.id}{REPLAYED}{body['id']}", row.subscription_id, row.entity_id, stamp.now, row.body)
+            for row in made
+        ]
         cursor = rows[-1].version + 1
         await self._write(record, {"cursor": cursor, "rows": body["rows"] + len(made)}, ChangeSet(outbox=made))
         self._rebuilders[record.id] = (body["id"], cursor, rebuilder)

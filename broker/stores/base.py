@@ -42,6 +42,9 @@ RecordKind = Literal[
     "steering",
     "replay",
     "stream_use",
+    "device_key",
+    "oscore_state",
+    "tick",
 ]
 UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset(
     {
@@ -57,6 +60,8 @@ UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset(
         "device_command",
         "evolution",
         "replay",
+        "oscore_state",
+        "tick",
     }
 )
 """Kinds without an epoch: written with every uplink or delivery, or just to count; never cached by epoch."""
@@ -162,6 +167,11 @@ class Snapshot:
     latest: dict[Latest, HistoryRow] = field(default_factory=dict)
     epochs: dict[RecordKind, int] = field(default_factory=dict)
     """All epochs, as of this read. A kind never written has none (count it as 0)."""
+
+    def entity(self, entity_id: str) -> Entity | None:
+        """An entity that was found, or None."""
+        stored = self.entities.get(entity_id)
+        return stored.entity if stored is not None else None
 
     def add(self, other: Snapshot) -> None:
         """Take over what `other` found (a later read of the same group)."""

@@ -189,7 +189,7 @@ async def _shown(services: Services, tenant: Tenant, records: Sequence[Record]) 
                 "subscription": record.id,
                 **figures(
                     compile_subscription(record.body, UNLIMITED),
-                    read_state(state.body if state is not None else None),
+                    tenant.unwritten(record.id) or read_state(state.body if state is not None else None),
                     read_steering(known.get(("steering", record.id))),
                     backlog,
                     now,
