@@ -41,6 +41,7 @@ from broker.pipeline.claims import Claims
 from broker.pipeline.decoding import Decoders
 from broker.pipeline.downlinks import Downlinks
 from broker.pipeline.expiry import Expiry
+from broker.pipeline.feed import Feed
 from broker.pipeline.fetching import Fetching
 from broker.pipeline.following import Following
 from broker.pipeline.guard import GuardedTenants, guarded
@@ -48,6 +49,7 @@ from broker.pipeline.intake import Uplink
 from broker.pipeline.keyring import Keys
 from broker.pipeline.personal import SHARED_TRUST_SECONDS, PersonalData
 from broker.pipeline.quarantine import Quarantine
+from broker.pipeline.replays import Replays
 from broker.pipeline.retention import Retention
 from broker.pipeline.silence import Silence
 from broker.pipeline.tenants import Tenant, Tenants
@@ -188,7 +190,9 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
                 in_step=lambda: following is None or following.in_step(),
             )
             expiry = Expiry(tenant, writer, clock, settings.delivery.told_days)
-            return Tenant(name, tenant, writer, delivery, expiry, personal)
+            replays = Replays(tenant, delivery, clock, personal, clock.new_id())
+            feed = Feed(tenant, writer, clock, settings.streams)
+            return Tenant(name, tenant, writer, delivery, expiry, personal, replays, feed)
 
         following: Following | None = None
         tenants = Tenants(await make(""), make, settings.tenants, clock)
@@ -283,6 +287,7 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
         host, port = listening.getsockname()[:2]
         yield host, port
     finally:
+        parts.tenants.end_streams()
         await runner.cleanup()
 
 

@@ -10,6 +10,8 @@ _GROUPS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ("Batch operations", "Many entities in one request.", ("/ngsi-ld/v1/entityOperations",)),
     ("Temporal evolution", "What entities were like, and when.", ("/ngsi-ld/v1/temporal/",)),
     ("Subscriptions", "Be told of changes.", ("/ngsi-ld/v1/subscriptions",)),
+    ("Delivery", "How notifications fare: look, pause, replay, discard.", ("/api/v1/subscriptions",)),
+    ("Live stream", "Changes as they happen, for browsers and scripts.", ("/api/v1/stream",)),
     ("Discovery", "Which entity types and attributes there are.", ("/ngsi-ld/v1/types", "/ngsi-ld/v1/attributes")),
     ("JSON-LD contexts", "@contexts that the broker hosts and keeps.", ("/ngsi-ld/v1/jsonldContexts", "/context/")),
     ("NGSI-LD", "The rest of NGSI-LD.", ("/ngsi-ld/",)),
