@@ -34,6 +34,7 @@ from broker.errors import BrokerError
 from broker.jsonld.resolver import ContextResolver
 from broker.jsonld.upkeep import Upkeep
 from broker.outbound import Fetched, Outbound
+from broker.outbound.transports import Transports
 from broker.pipeline.claims import Claims
 from broker.pipeline.decoding import Decoders
 from broker.pipeline.downlinks import Downlinks
@@ -139,6 +140,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
     store = create_store(settings.store, clock)
     await store.open()
     outbound = Outbound(settings.delivery)
+    transports = Transports(settings.delivery, settings.smtp, outbound)
     decoders = Decoders(settings.codecs)
     try:
         contexts = ContextResolver(_fetch(outbound, settings), clock, settings.limits)
@@ -149,7 +151,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             shared = not settings.store.url.startswith("sqlite:")
             delivery = Delivery(
                 tenant,
-                outbound,
+                transports,
                 settings.delivery,
                 clock,
                 clock.new_id(),
@@ -192,6 +194,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         )
     finally:
         decoders.close()
+        await transports.close()
         await outbound.close()
         await store.close()
 

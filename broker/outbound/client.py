@@ -22,8 +22,10 @@ import aiohttp
 from yarl import URL
 
 from broker.config import Delivery
+from broker.outbound import signature
 from broker.outbound.address import AddressForbidden, check_address
 from broker.outbound.breaker import Breaker
+from broker.outbound.message import Message, shown_uri
 
 OutcomeT = TypeVar("OutcomeT")
 
@@ -133,6 +135,18 @@ class Outbound:
         """Close all connections."""
         await self._session.close()
 
+    async def send(self, message: Message) -> str:
+        """POST a message (see Transport); any 2xx takes it. Its id and signature are headers."""
+        ours = {"Idempotency-Key": message.id} if message.id else {}
+        if message.secrets:
+            ours[signature.HEADER] = signature.sign(message.secrets, message.body, message.at)
+        taken = {name.lower() for name in ours}
+        headers = {name: value for name, value in message.headers.items() if name.lower() not in taken} | ours
+        answer = await self.post(message.uri, message.body, headers, message.timeout)
+        if not answer.ok:
+            raise BadAnswer(f"'{shown_uri(message.uri)}' answered {answer.status}.")
+        return str(answer.status)
+
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> Answer:  # noqa: ASYNC109 - the endpoint's time, without the wait for a free connection
         """POST `body` to `url`; the answer's status, whatever it is. `timeout` in seconds, from the connection on.
 
@@ -200,7 +214,7 @@ class Outbound:
 
     async def _guarded(self, target: URL, request: Callable[[], Awaitable[OutcomeT]], seconds: float) -> OutcomeT:
         """`request` within the host's limit and breaker, its failures in our words."""
-        name = str(target.origin())
+        name, shown = str(target.origin()), shown_uri(str(target))
         host = self._host(name)
         host.users += 1
         try:
@@ -218,17 +232,17 @@ class Outbound:
                     raise
                 except TimeoutError:
                     answered = False
-                    raise TimedOut(f"'{target}' did not answer within {seconds:g} s.") from None
+                    raise TimedOut(f"'{shown}' did not answer within {seconds:g} s.") from None
                 except aiohttp.ClientConnectorError as error:
                     if isinstance(error.os_error, AddressForbidden):
-                        raise Forbidden(f"'{target}' is not allowed: {error.os_error.reason}.") from None
+                        raise Forbidden(f"'{shown}' is not allowed: {error.os_error.reason}.") from None
                     answered = False
-                    raise Unreachable(f"'{target}' cannot be reached: {_plain(error.os_error)}.") from None
+                    raise Unreachable(f"'{shown}' cannot be reached: {plain(error.os_error)}.") from None
                 except (aiohttp.ClientError, OSError) as error:
                     answered = False
-                    raise Unreachable(f"The connection to '{target}' failed: {_plain(error)}.") from None
+                    raise Unreachable(f"The connection to '{shown}' failed: {plain(error)}.") from None
                 except ValueError as error:
-                    raise Forbidden(f"'{target}' cannot be requested: {error}.") from None
+                    raise Forbidden(f"'{shown}' cannot be requested: {error}.") from None
                 finally:
                     host.breaker.leave(answered)
         finally:
@@ -267,7 +281,9 @@ def _target(url: str) -> URL:
     if target.scheme not in ("http", "https") or not host:
         raise Forbidden(f"'{url}' is not allowed: it must be an http or https URL with a host.")
     if target.user is not None or target.password is not None:
-        raise Forbidden(f"'{url}' is not allowed: credentials belong in a header (receiverInfo), not in the URL.")
+        raise Forbidden(
+            f"'{shown_uri(url)}' is not allowed: credentials belong in a header (receiverInfo), not in the URL."
+        )
     return target
 
 
@@ -291,7 +307,7 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
         response.close()
 
 
-def _plain(error: BaseException) -> str:
+def plain(error: BaseException) -> str:
     """What a failure is called, without the driver's names."""
     if isinstance(error, socket.gaierror):
         return "its name does not resolve"

@@ -18,7 +18,7 @@ from broker.config import Delivery as DeliverySettings
 from broker.ending import end
 from broker.errors import StoreUnavailable
 from broker.jsonld.context import Context
-from broker.outbound import Outbound
+from broker.outbound import Transport
 from broker.stores.base import OutboxRow, TenantStore
 from broker.subscriptions.lane import TROUBLE_SECONDS, Lane, Means, lease_name
 from broker.subscriptions.settle import Settler
@@ -46,7 +46,7 @@ class Delivery:
     def __init__(
         self,
         store: TenantStore,
-        outbound: Outbound,
+        outbound: Transport,
         settings: DeliverySettings,
         clock: Clock,
         owner: str,

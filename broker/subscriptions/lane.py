@@ -20,11 +20,12 @@ from broker.config import Delivery as DeliverySettings
 from broker.errors import BrokerError, StoreUnavailable
 from broker.jsonio import dumps
 from broker.jsonld.context import Context
-from broker.outbound import HostResting, Outbound, OutboundError
+from broker.outbound import HostResting, Message, OutboundError, Transport
 from broker.stores.base import ChangeSet, OutboxRow, TenantStore
 from broker.subscriptions.model import UNLIMITED
 from broker.subscriptions.notify import Owed, coalesce, read_owed, render_notification
 from broker.subscriptions.settle import Settler
+from broker.subscriptions.signing import valid_secrets
 from broker.subscriptions.state import DeliveryState, read_state
 from broker.subscriptions.subscription import Subscription, compile_subscription
 from broker.subscriptions.waiting import Room, Waiting
@@ -51,7 +52,7 @@ class Means:
     """What all lanes share."""
 
     store: TenantStore
-    outbound: Outbound
+    outbound: Transport
     settings: DeliverySettings
     clock: Clock
     owner: str
@@ -211,8 +212,18 @@ class Lane:
             payload, headers = render_notification(subscription, head.entries, self._names)
             if self._means.tenant:
                 headers["NGSILD-Tenant"] = self._means.tenant
-            answer = await self._means.outbound.post(
-                endpoint.uri, dumps(payload), headers, min(endpoint.timeout or most, most)
+            now = self._means.clock.now()
+            await self._means.outbound.send(
+                Message(
+                    uri=endpoint.uri,
+                    body=dumps(payload),
+                    headers=headers,
+                    timeout=min(endpoint.timeout or most, most),
+                    id=payload["id"],
+                    info=endpoint.notifier_info,
+                    secrets=valid_secrets(subscription.signing, now),
+                    at=now // SECOND,
+                )
             )
         except StoreUnavailable:
             raise
@@ -230,10 +241,7 @@ class Lane:
             log.exception("notification.not_rendered", subscription=self.subscription_id, row=head.rows[-1])
             await self._failed(endpoint.cooldown, "The notification could not be written; the broker's log says why.")
             return
-        if answer.ok:
-            self._succeeded(head)
-        else:
-            await self._failed(endpoint.cooldown, f"'{endpoint.uri}' answered {answer.status}.")
+        self._succeeded(head)
 
     def _succeeded(self, head: _Head) -> None:
         assert self._state is not None

@@ -24,6 +24,7 @@ from broker.query.scope import parse_scope
 from broker.query.types import parse_types
 from broker.subscriptions import members
 from broker.subscriptions.params import NotificationParams, read_notification
+from broker.subscriptions.signing import Secret, read_secrets
 
 Status = Literal["active", "paused", "expired"]
 
@@ -96,6 +97,8 @@ class Subscription:
     """The @context to notify with: a URL, or what may stand in '@context'; None for the core one."""
     granted: bool = False
     """Whether it was made by somebody who may see personal data, and so is told of it."""
+    signing: tuple[Secret, ...] = ()
+    """What notifications are signed with; none: they are not."""
     context_url: str | None = None
     """What names `context` in a Link header, where that is not its only URL (5.13.1)."""
 
@@ -113,7 +116,12 @@ def compile_subscription(body: dict[str, Any], limits: Limits) -> Subscription:
     subscription = read_subscription(
         body["id"], document, body.get("context"), lambda member: terms.get(member, {}).__getitem__, limits
     )
-    return replace(subscription, context_url=body.get("contextUrl"), granted=body.get("granted") is True)
+    return replace(
+        subscription,
+        context_url=body.get("contextUrl"),
+        granted=body.get("granted") is True,
+        signing=read_secrets(body),
+    )
 
 
 def read_subscription(
