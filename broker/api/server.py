@@ -22,6 +22,7 @@ from broker.api.management import (
     quarantine,
     received,
     sensor_state,
+    signing,
     swaps,
     tenants,
     virtual_sensors,
@@ -84,6 +85,7 @@ def all_routes(services: Services) -> list[Route]:
         *received.routes(services),
         *lineage.routes(services),
         *alarms.routes(services),
+        *signing.routes(services),
         *tenants.routes(services),
         *health.routes(services),
     ]

@@ -9,7 +9,7 @@ _GROUPS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ("Attributes", "Change attributes of one entity.", ("/ngsi-ld/v1/entities/{entity}/attrs",)),
     ("Batch operations", "Many entities in one request.", ("/ngsi-ld/v1/entityOperations",)),
     ("Temporal evolution", "What entities were like, and when.", ("/ngsi-ld/v1/temporal/",)),
-    ("Subscriptions", "Be told of changes.", ("/ngsi-ld/v1/subscriptions",)),
+    ("Subscriptions", "Be told of changes.", ("/ngsi-ld/v1/subscriptions", "/api/v1/subscriptions")),
     ("Discovery", "Which entity types and attributes there are.", ("/ngsi-ld/v1/types", "/ngsi-ld/v1/attributes")),
     ("JSON-LD contexts", "@contexts that the broker hosts and keeps.", ("/ngsi-ld/v1/jsonldContexts",)),
     ("NGSI-LD", "The rest of NGSI-LD.", ("/ngsi-ld/",)),
