@@ -25,7 +25,7 @@ from broker.config import Delivery
 from broker.outbound import signature
 from broker.outbound.address import AddressForbidden, check_address
 from broker.outbound.breaker import Breaker
-from broker.outbound.message import Message, shown_uri
+from broker.outbound.message import Message, shown_of, shown_uri
 
 OutcomeT = TypeVar("OutcomeT")
 
@@ -142,13 +142,23 @@ class Outbound:
             ours[signature.HEADER] = signature.sign(message.secrets, message.body, message.at)
         taken = {name.lower() for name in ours}
         headers = {name: value for name, value in message.headers.items() if name.lower() not in taken} | ours
-        answer = await self.post(message.uri, message.body, headers, message.timeout)
+        shown = shown_of(message)
+        answer = await self.post(message.uri, message.body, headers, message.timeout, shown=shown)
         if not answer.ok:
-            raise BadAnswer(f"'{shown_uri(message.uri)}' answered {answer.status}.")
+            raise BadAnswer(f"'{shown}' answered {answer.status}.")
         return str(answer.status)
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> Answer:  # noqa: ASYNC109 - the endpoint's time, without the wait for a free connection
-        """POST `body` to `url`; the answer's status, whatever it is. `timeout` in seconds, from the connection on.
+    async def post(
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        timeout: float,  # noqa: ASYNC109 - the endpoint's time, without the wait for a free connection
+        *,
+        shown: str = "",
+    ) -> Answer:
+        """POST `body` to `url`; the answer's status, whatever it is. `timeout` in seconds, from the connection on. `shown`:
+        what to call the URL in error texts.
 
         Raises Forbidden, Unreachable, TimedOut, HostResting.
         """
@@ -161,7 +171,7 @@ class Outbound:
                 await _drain(response)
                 return Answer(response.status)
 
-        return await self._guarded(target, send, timeout)
+        return await self._guarded(target, send, timeout, shown)
 
     async def get(self, url: str, *, accept: str, max_bytes: int, timeout: float) -> bytes:  # noqa: ASYNC109 - see post
         """The body behind `url`, at most `max_bytes`, in `timeout` seconds.
@@ -212,9 +222,11 @@ class Outbound:
 
         return await self._guarded(target, fetch, seconds)
 
-    async def _guarded(self, target: URL, request: Callable[[], Awaitable[OutcomeT]], seconds: float) -> OutcomeT:
+    async def _guarded(
+        self, target: URL, request: Callable[[], Awaitable[OutcomeT]], seconds: float, shown: str = ""
+    ) -> OutcomeT:
         """`request` within the host's limit and breaker, its failures in our words."""
-        name, shown = str(target.origin()), shown_uri(str(target))
+        name, shown = str(target.origin()), shown or shown_uri(str(target))
         host = self._host(name)
         host.users += 1
         try:

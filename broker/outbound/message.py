@@ -24,6 +24,8 @@ class Message:
     """How to send it (notifierInfo)."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """To sign it with; none: it is not signed."""
+    private: bool = False
+    """Whoever knows the URI may send to it: of it, only the host is told."""
     at: int = 0
     """Now, seconds since 1970: a signature says it."""
 
@@ -37,6 +39,12 @@ class Transport(Protocol):
         Raises OutboundError: Forbidden, Unreachable, TimedOut, BadAnswer, HostResting.
         """
         ...
+
+
+def shown_of(message: Message) -> str:
+    """A message's URI for logs and error texts."""
+    shown = shown_uri(message.uri)
+    return "/".join([*shown.split("/")[:3], "…"]) if message.private else shown
 
 
 def shown_uri(uri: str) -> str:
