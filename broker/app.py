@@ -149,6 +149,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             """Opens a tenant's store and builds what serves it."""
             tenant = await store.tenant(name)
             shared = not settings.store.url.startswith("sqlite:")
+            personal = PersonalData(tenant, trust_seconds=SHARED_TRUST_SECONDS if shared else 0.0)
             delivery = Delivery(
                 tenant,
                 transports,
@@ -158,8 +159,9 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
                 contexts.resolve,
                 shared=shared,
                 tenant=name,
+                personal=personal.now,
+                limits=settings.limits,
             )
-            personal = PersonalData(tenant, trust_seconds=SHARED_TRUST_SECONDS if shared else 0.0)
             index = SubscriptionIndex()
             writer = Writer(tenant, clock, settings.writer, index, delivery.wake, tenant=name, personal=personal)
             expiry = Expiry(tenant, writer, clock, settings.delivery.told_days)

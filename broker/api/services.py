@@ -15,6 +15,7 @@ from broker.pipeline.intake import Intake, Unread, Uplink
 from broker.pipeline.quarantine import Quarantine
 from broker.stores.base import Record, TenantStore
 from broker.stores.command import Command
+from broker.subscriptions.state import DeliveryState
 
 ResultT = TypeVar("ResultT")
 
@@ -46,6 +47,11 @@ class Tenant(Protocol):
     @property
     def writer(self) -> Executor:
         """What changes it."""
+        ...
+
+    @property
+    def unwritten(self) -> Callable[[str], DeliveryState | None]:
+        """Subscription id -> how its delivery stands in this process, where that is newer than what the store says."""
         ...
 
 

@@ -39,6 +39,7 @@ RecordKind = Literal[
     "device_command",
     "place",
     "evolution",
+    "tick",
 ]
 UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset(
     {
@@ -53,6 +54,7 @@ UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset(
         "sensor_health",
         "device_command",
         "evolution",
+        "tick",
     }
 )
 """Kinds without an epoch: written with every uplink or delivery, or just to count; never cached by epoch."""

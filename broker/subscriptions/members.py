@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from broker.clock import Micros, parse_iso
-from broker.errors import BadRequestData, OperationNotSupported
+from broker.errors import BadRequestData
 
 TEXT_CHARACTERS = 4096
 """Length of names, descriptions and header values."""
@@ -14,13 +14,9 @@ LIST_ENTRIES = 1000
 """Entries of a list: selectors, watched attributes, ids."""
 
 
-def known_members(
-    document: Mapping[str, Any], where: str, served: Collection[str], not_served: Collection[str] = ()
-) -> None:
-    """Raises BadRequestData for a member that is not the standard's, OperationNotSupported for one not served."""
+def known_members(document: Mapping[str, Any], where: str, served: Collection[str]) -> None:
+    """Raises BadRequestData for a member that is not the standard's."""
     for name in document:
-        if name in not_served:
-            raise OperationNotSupported(f"{where}: '{name}' is not supported by this broker.")
         if name not in served:
             raise BadRequestData(f"{where}: there is no member '{name}'; the members are {', '.join(sorted(served))}.")
 

@@ -49,6 +49,11 @@ class Waiting:
         """When the first row was made."""
         return self._rows[0].created_at
 
+    @property
+    def next_id(self) -> str:
+        """The id of the first row."""
+        return self._rows[0].id
+
     def offer(self, row: OutboxRow) -> None:
         """Keep a row that was just committed, if there is room and it is certainly the next."""
         if self._reading and len(self._meanwhile) < LANE_ROWS:

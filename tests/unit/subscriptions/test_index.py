@@ -93,7 +93,8 @@ TRIGGERS = [
         (WARMER, {None, "attributeUpdated", "entityUpdated"}),
         (updated(ROOM, temperature="attributeCreated"), {None, "attributeCreated", "entityUpdated"}),
         (updated(entity(co2=1), temperature="attributeDeleted"), {"attributeDeleted", "entityUpdated"}),
-        (deleted(ROOM), {"entityDeleted"}),
+        # Its attributes go with it.
+        (deleted(ROOM), {"entityDeleted", "attributeDeleted", "entityUpdated"}),
     ],
 )
 @pytest.mark.parametrize("watched", [None, ["temperature"]])
