@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -49,10 +49,14 @@ from broker.pipeline.silence import Silence
 from broker.pipeline.tenants import Tenant, Tenants
 from broker.pipeline.uplinks import Uplinks
 from broker.pipeline.writer import Writer
-from broker.stores.base import Store, UplinkRow
+from broker.places.about import about
+from broker.places.containment import vocabulary
+from broker.stores.base import Store, TenantStore, UplinkRow
 from broker.stores.open import create_store
 from broker.subscriptions.delivery import Delivery
 from broker.subscriptions.index import SubscriptionIndex
+from broker.subscriptions.receivers.telling import Telling
+from broker.subscriptions.receivers.words import About
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +74,9 @@ class Parts:
     clock: Clock
     store: Store
     outbound: Outbound
+    transports: Transports
+    telling: Telling
+    """Of the default tenant."""
     contexts: ContextResolver
     upkeep: Upkeep
     tenants: Tenants
@@ -161,6 +168,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
                 tenant=name,
                 personal=personal.now,
                 limits=settings.limits,
+                telling=_telling(tenant, personal, settings, contexts, clock),
             )
             index = SubscriptionIndex()
             writer = Writer(tenant, clock, settings.writer, index, delivery.wake, tenant=name, personal=personal)
@@ -183,6 +191,8 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             clock=clock,
             store=store,
             outbound=outbound,
+            transports=transports,
+            telling=_telling(here.store, here.personal, settings, contexts, clock),
             contexts=contexts,
             upkeep=upkeep,
             tenants=tenants,
@@ -199,6 +209,20 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         await transports.close()
         await outbound.close()
         await store.close()
+
+
+def _telling(
+    store: TenantStore, personal: PersonalData, settings: Settings, contexts: ContextResolver, clock: Clock
+) -> Telling:
+    """What ready receivers are told is made with it: names of rooms and buildings are looked up when it is told."""
+    words = vocabulary(settings.places, contexts.core)
+    name = contexts.core.expand("name")
+
+    async def describe(ids: Iterable[str], granted: bool) -> Mapping[str, About]:
+        hidden = None if granted else await personal.now()
+        return await about(store, ids, words, name, hidden, levels=settings.places.levels, now=clock.now())
+
+    return Telling(describe, settings.base_url)
 
 
 def _reader_of_kept(known: Networks, limits: Limits) -> Callable[[UplinkRow], Uplink]:
@@ -243,6 +267,8 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
         claims=parts.claims,
         downlinks=parts.downlinks,
         quarantine=parts.quarantine,
+        transport=parts.transports,
+        telling=parts.telling,
         uplink_doors=_uplink_doors(settings, parts.networks),
     )
     runner = make_runner(build_app(services), services)

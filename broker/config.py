@@ -216,6 +216,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     clock_behind_days: Annotated[int, _doc("How old an observation may be, days.", ge=1)] = 10 * 365
     context_bytes: Annotated[int, _doc("A remote @context, bytes.", ge=1024)] = 1024 * 1024
     context_seconds: Annotated[float, _doc("Time to fetch a remote @context, seconds.", gt=0)] = 5.0
+    receivers: Annotated[int, _doc("Ready receivers (e-mail, Teams, webhooks), count.", ge=0)] = 500
     contexts_cached: Annotated[int, _doc("Compiled @contexts kept in memory, count.", ge=1)] = 500
     contexts_stored: Annotated[
         int,

@@ -21,6 +21,7 @@ from broker.api.management import (
     places_import,
     quarantine,
     received,
+    receivers,
     sensor_state,
     signing,
     swaps,
@@ -86,6 +87,7 @@ def all_routes(services: Services) -> list[Route]:
         *lineage.routes(services),
         *alarms.routes(services),
         *signing.routes(services),
+        *receivers.routes(services),
         *tenants.routes(services),
         *health.routes(services),
     ]

@@ -25,6 +25,7 @@ from broker.subscriptions.lane import TROUBLE_SECONDS, Lane, Means, lease_name
 from broker.subscriptions.linked import NOTHING, Hidden
 from broker.subscriptions.periodic import LEASE as PERIODIC_LEASE
 from broker.subscriptions.periodic import Periodic
+from broker.subscriptions.receivers.telling import Telling
 from broker.subscriptions.settle import Settler
 from broker.subscriptions.state import DeliveryState
 from broker.subscriptions.waiting import Room
@@ -50,7 +51,8 @@ class Delivery:
 
     `owner` names this process in leases. `resolve_context` gives the names of a subscription's @context (None: the core
     one) and may raise LdContextNotAvailable. `shared`: other processes use the same store. `tenant`: notifications say it.
-    `personal` says what only granted subscriptions are told of; `limits`: of linked entities.
+    `personal` says what only granted subscriptions are told of; `limits`: of linked entities;
+    `telling` makes the messages to ready receivers.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Delivery:
         tenant: str = "",
         personal: Callable[[], Awaitable[Hidden]] = _nothing_hidden,
         limits: Limits | None = None,
+        telling: Telling | None = None,
     ) -> None:
         limits = limits or Limits()
         self._store = store
@@ -82,6 +85,7 @@ class Delivery:
             room=Room(),
             personal=personal,
             join_entities=limits.join_entities,
+            telling=telling,
             tenant=tenant,
         )
         self._periodic = Periodic(

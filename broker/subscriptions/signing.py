@@ -14,6 +14,7 @@ from broker.clock import SECOND, Micros, Stamp, iso
 from broker.errors import BadRequestData, ResourceNotFound
 from broker.stores.base import Needs, RecordWrite, Snapshot
 from broker.stores.command import Effects, View
+from broker.subscriptions.receivers.model import RECEIVER
 
 SECRET_BYTES: Final = (16, 256)
 """The shortest and the longest secret."""
@@ -74,7 +75,7 @@ class SetSecret:
     def apply(self, view: View, stamp: Stamp) -> Effects[tuple[Secret, ...]]:
         """The next state of its record; the result are the secrets that hold. Raises ResourceNotFound."""
         record = view.record("subscription", self.subscription_id)
-        if record is None:
+        if record is None or RECEIVER in record.body:
             raise ResourceNotFound(f"There is no subscription '{self.subscription_id[:200]}'.")
         secrets: tuple[Secret, ...] = ()
         if self.secret is not None:
