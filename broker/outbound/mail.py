@@ -69,7 +69,7 @@ def compose(message: Message, settings: Smtp, to: Sequence[str], at: float) -> E
     mail["To"] = ", ".join(to)
     mail["Subject"] = one_line(message.headers.get("Subject", ""), SUBJECT_CHARACTERS)
     mail["Date"] = formatdate(at)
-    mail["Message-ID"] = f"<{re.sub(r'[^A-Za-z0-9.-]', '.', message.id)}@{domain}>"
+    mail["Message-ID"] = f"<{re.sub('[^A-Za-z0-9-]', '-', message.id) or 'message'}@{domain}>"
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content(message.body.decode("utf-8", errors="replace"), charset="utf-8", cte="quoted-printable")
     return mail
