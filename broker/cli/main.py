@@ -18,6 +18,7 @@ from broker.cli.devices import device, sensor
 from broker.cli.edit import model
 from broker.cli.places import place
 from broker.cli.quantities import quantities
+from broker.cli.receivers import receiver
 from broker.cli.serve import config, serve
 from broker.cli.swaps import candidates, quarantine, swap, swaps, undo
 from broker.cli.tenants import tenant
@@ -38,6 +39,7 @@ def main() -> None:
                                          all that is known of a place and what it contains
     knutpunkt quarantine                 devices that nobody has claimed
     knutpunkt alarm list                 what is wrong: silent devices, low batteries, values beyond limits
+    knutpunkt receiver list              who is told of it: by e-mail, in Teams, through a webhook
     knutpunkt swap ROOM-214-CLIMATE a81758fffe0312ab
                                          put a new device where another was
     knutpunkt undo ROOM-214-CLIMATE      take that back
@@ -77,6 +79,7 @@ for command in (
     apply,
     tenant,
     alarm,
+    receiver,
 ):
     main.add_command(command)
 

@@ -246,6 +246,9 @@ class Lane:
         try:
             message = await self._message(subscription, head)
             if message is None:
+                version, self._generation = self._version, -1
+                if await self._refresh() is None or self._version != version:
+                    return  # it was owed by other rules than those that leave nothing to tell: again, by them
                 self._head = None  # of what is picked, nothing is there; or a receiver's rules leave nothing to tell
                 self._means.settler.dropped(self.subscription_id, head.rows)
                 return
