@@ -8,15 +8,16 @@ import hmac
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from broker.config import Delivery as DeliverySettings
 from broker.subscriptions.signing import SetSecret
 from tests.integration.test_delivery import City, opened
+from tests.support.bad_server import Bad
 from tests.support.mosquitto import Mosquitto, make_certificates
 from tests.support.mqtt_receiver import Published, subscribed
-from tests.support.ports import free_port
 
 FAST = DeliverySettings(retry_first_seconds=0.02, retry_longest_seconds=0.1, timeout_seconds=2.0)
 
@@ -161,12 +162,9 @@ async def test_a_broker_that_is_away_gets_all_of_it_when_it_is_back(tmp_path: Pa
 
 
 async def test_one_that_takes_the_connection_and_says_nothing_delays_nobody_else(tmp_path: Path, city: City) -> None:
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    port = free_port()
-    async with await asyncio.start_server(silent, "127.0.0.1", port):
+    bad = Bad()
+    async with bad.serving(bad.silent) as url:
+        port = urlsplit(url).port
         with Mosquitto(tmp_path / "mqtt") as broker:
             await city.subscribe(f"mqtt://127.0.0.1:{port}/rooms", "urn:x:silent")
             await city.subscribe(f"{broker.url}/rooms", "urn:x:well")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from broker.config import Smtp
 from broker.outbound import BadAnswer, Forbidden, HostResting, Message, TimedOut, Unreachable
 from broker.outbound.mail import MailTransport, compose, is_address, mailto, recipients
+from tests.support.bad_server import Bad
 from tests.support.mail_server import mail_server
 from tests.support.mosquitto import make_certificates
 from tests.support.ports import free_port
@@ -165,13 +166,9 @@ async def test_what_goes_wrong_is_said_in_plain_words() -> None:
 
 
 async def test_a_mail_server_that_says_nothing_is_given_its_time_and_no_more() -> None:
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    async with await asyncio.start_server(silent, "127.0.0.1", 0) as listening:
-        port = listening.sockets[0].getsockname()[1]
-        transport = MailTransport(Smtp(host="127.0.0.1", port=port, security="none"))
+    bad = Bad()
+    async with bad.serving(bad.silent) as url:
+        transport = MailTransport(Smtp(host="127.0.0.1", port=urlsplit(url).port or 0, security="none"))
         one = message()
         with pytest.raises(TimedOut):
             await transport.send(Message(one.uri, one.body, one.headers, timeout=0.2, id="x"))
