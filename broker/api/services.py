@@ -22,6 +22,10 @@ from broker.subscriptions.state import DeliveryState
 ResultT = TypeVar("ResultT")
 
 
+async def _nobody(_: str) -> None:
+    """Nobody is to be told."""
+
+
 class Executor(Protocol):
     """The writer, as handlers see it."""
 
@@ -119,3 +123,5 @@ class Services:
     telling: Telling
     uplink_doors: Mapping[str, UplinkDoor] = field(default_factory=dict)
     """By the name of a source or a network, as in POST /api/v1/uplinks/{network}."""
+    keys_changed: Callable[[str], Awaitable[None]] = _nobody
+    """Called with a device whose keys were changed; returns when the adapters of this process go by the new ones."""

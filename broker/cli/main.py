@@ -16,6 +16,7 @@ from broker.cli.demo.command import demo
 from broker.cli.demo.listen import listen
 from broker.cli.devices import device, sensor
 from broker.cli.edit import model
+from broker.cli.keys import key
 from broker.cli.places import place
 from broker.cli.quantities import quantities
 from broker.cli.receivers import receiver
@@ -82,6 +83,7 @@ for command in (
     receiver,
 ):
     main.add_command(command)
+device.add_command(key)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -14,6 +14,7 @@ from broker.codecs.base import Codec, CodecError, Measurement
 from broker.codecs.cayenne import CayenneLpp
 from broker.codecs.elsys import Elsys
 from broker.codecs.javascript.codec import decode_script
+from broker.codecs.lwm2m import decode_lwm2m
 from broker.codecs.mbus import ElvacoCmi
 from broker.codecs.mcf88 import Mcf88
 from broker.codecs.netvox import Netvox
@@ -24,8 +25,8 @@ from broker.codecs.sensative import SensativeStrips
 from broker.codecs.sensoneo import Sensoneo
 from broker.codecs.vegapuls import VegapulsAir
 
-OBJECT, NAMED_VALUES = "object", "senml"
-"""The two names that are no codec of bytes: what the network decoded, and named values."""
+OBJECT, NAMED_VALUES, LWM2M = "object", "senml", "lwm2m"
+"""The names that are no codec of bytes: what the network decoded, named values, and LwM2M's named values."""
 JAVASCRIPT = "javascript"
 """The model's own script makes an object of the bytes."""
 
@@ -75,7 +76,7 @@ class DeviceModelLike(Protocol):
 
 def codec_names() -> list[str]:
     """Every name a device model's `codec` may have."""
-    return [*_CODECS, OBJECT, NAMED_VALUES, JAVASCRIPT]
+    return [*_CODECS, OBJECT, NAMED_VALUES, LWM2M, JAVASCRIPT]
 
 
 def codec(name: str) -> Codec:
@@ -132,6 +133,10 @@ def _decode(
         if not values:
             raise CodecError(f"Model '{model.id}' needs named values (SenML), and the uplink has none.")
         return decode_named(model.quantities, values, at)
+    if model.codec == LWM2M:
+        if not values:
+            raise CodecError(f"Model '{model.id}' needs LwM2M's values, and the uplink has none.")
+        return decode_lwm2m(model.quantities, values, at)
     if model.codec == OBJECT:
         if decoded is None:
             raise CodecError(f"Model '{model.id}' needs what the network decoded ('object'), and the uplink has none.")

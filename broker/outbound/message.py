@@ -26,6 +26,8 @@ class Message:
     """To sign it with; none: it is not signed."""
     private: bool = False
     """Whoever knows the URI may send to it: of it, only the host is told."""
+    failed_before: bool = False
+    """The endpoint did not take the last one, as is known from before the start."""
     at: int = 0
     """Now, seconds since 1970: a signature says it."""
 

@@ -11,7 +11,7 @@ from broker.errors import BrokerError
 from broker.pipeline.command_log import as_downlink, since, tell
 from broker.pipeline.expiry import Executor
 from broker.pipeline.intake import Downlink
-from broker.stores.base import TenantStore
+from broker.stores.base import Needs, Record, RecordKind, TenantStore
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +27,7 @@ class Fetching:
     async def fetch(self, device_id: str) -> Downlink | None:
         """The oldest command for a device that asks: one that it has not acknowledged, or the next."""
         try:
-            for record in await self._store.records("binding", key=f"device:{device_id}"):
+            for record in await self._found("binding", f"device:{device_id}"):
                 binding = as_binding(record)
                 if binding.covers(self._clock.now()):
                     found = await self._next_of(binding.virtual_sensor, device_id)
@@ -38,7 +38,7 @@ class Fetching:
         return None
 
     async def _next_of(self, sensor_id: str, device_id: str) -> Downlink | None:
-        waiting = await self._store.records("device_command", key=f"open:{sensor_id}")
+        waiting = await self._found("device_command", f"open:{sensor_id}")
         for command in sorted(map(as_command, waiting), key=since):
             if self._clock.now() >= command.expires_at:
                 continue
@@ -51,6 +51,10 @@ class Fetching:
             if command.status == "sent" and command.device == device_id and command.network == COAP:
                 return as_downlink(command)
         return None
+
+    async def _found(self, kind: RecordKind, key: str) -> tuple[Record, ...]:
+        """As a command's needs are read: from memory where the store has that."""
+        return (await self._store.load(Needs(found={(kind, key)}))).found.get((kind, key), ())
 
 
 def _elsewhere(source: str, broker: str) -> str:

@@ -39,6 +39,8 @@ RecordKind = Literal[
     "device_command",
     "place",
     "evolution",
+    "device_key",
+    "oscore_state",
     "tick",
 ]
 UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset(
@@ -54,6 +56,7 @@ UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset(
         "sensor_health",
         "device_command",
         "evolution",
+        "oscore_state",
         "tick",
     }
 )
@@ -150,6 +153,11 @@ class Snapshot:
     latest: dict[Latest, HistoryRow] = field(default_factory=dict)
     epochs: dict[RecordKind, int] = field(default_factory=dict)
     """All epochs, as of this read. A kind never written has none (count it as 0)."""
+
+    def entity(self, entity_id: str) -> Entity | None:
+        """An entity that was found, or None."""
+        stored = self.entities.get(entity_id)
+        return stored.entity if stored is not None else None
 
     def add(self, other: Snapshot) -> None:
         """Take over what `other` found (a later read of the same group)."""

@@ -2,7 +2,8 @@
 cost nothing, and 100,000 subscriptions of which ten match cost about what ten cost.
 
 A subscription stands in a bucket for each (entity id or type it selects, attribute it watches); a change looks into the
-buckets of its entity's id and types and of the attributes it changed, and tests only what it finds there.
+buckets of its entity's id and types and of the attributes it changed. Within a bucket it is filed by what else it asks for
+(`guard.py`). What is found there is tested.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from broker.ngsild.change import EntityChange
 from broker.ngsild.model import Iri
 from broker.query.ast import AllTypes, AnyType, HasType, TypeSelection
 from broker.stores.base import Record
+from broker.subscriptions.bucket import Bucket
+from broker.subscriptions.guard import Guard, guard_of
 from broker.subscriptions.model import UNLIMITED
 from broker.subscriptions.subscription import Selector, Subscription, compile_subscription
 
@@ -35,7 +38,7 @@ class SubscriptionIndex:
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self._subscriptions: dict[str, Subscription] = {}
         self._versions: dict[str, int] = {}
-        self._buckets: dict[_Key, dict[str, Subscription]] = {}
+        self._buckets: dict[_Key, Bucket] = {}
         self._linked: set[str] = set()
         """Those that ask for linked entities."""
         self.replace(records)
@@ -73,12 +76,10 @@ class SubscriptionIndex:
             log.error("subscription.unreadable", subscription=record.id, reason=repr(error))
             return
         self._subscriptions[subscription.id] = subscription
-        if subscription.interval:
-            return  # told by the clock, not by changes
         if any(selector.linked is not None for selector in subscription.selectors):
             self._linked.add(subscription.id)
-        for key in _keys(subscription):
-            self._buckets.setdefault(key, {})[subscription.id] = subscription
+        for key, guard in _filed(subscription):
+            self._buckets.setdefault(key, Bucket()).add(subscription, guard)
 
     def remove(self, subscription_id: str) -> None:
         """Forget one, if it is there."""
@@ -87,12 +88,11 @@ class SubscriptionIndex:
         subscription = self._subscriptions.pop(subscription_id, None)
         if subscription is None:
             return
-        for key in _keys(subscription):
-            bucket = self._buckets.get(key)
-            if bucket is not None:
-                bucket.pop(subscription_id, None)
-                if not bucket:
-                    del self._buckets[key]
+        for key, guard in _filed(subscription):
+            bucket = self._buckets[key]
+            bucket.remove(subscription_id, guard)
+            if not bucket:
+                del self._buckets[key]
 
     def match(self, change: EntityChange, now: Micros, *, granted: bool = False) -> list[str]:
         """The ids of the active subscriptions that `change` triggers, in a stable order (5.8.6); but for those of
@@ -128,7 +128,8 @@ class SubscriptionIndex:
         for place, attribute in product(places, (*attributes, _ANY)):
             bucket = self._buckets.get((place, attribute))
             if bucket is not None:
-                found |= bucket
+                for filed in bucket.find(entity):
+                    found |= filed
         return [
             found[subscription_id]
             for subscription_id in sorted(found)
@@ -171,9 +172,18 @@ def _of_instances(change: EntityChange, name: Iri) -> set[str]:
     return found
 
 
-def _keys(subscription: Subscription) -> Iterator[_Key]:
-    places = {place for selector in subscription.selectors for place in _places(selector)}
-    return product(sorted(places), sorted(subscription.watched) or [_ANY])
+def _filed(subscription: Subscription) -> Iterator[tuple[_Key, Guard]]:
+    """The buckets it stands in, and where in them; none for one that the clock tells, not changes."""
+    if subscription.interval:
+        return
+    guards: dict[str, Guard] = {}
+    for selector in subscription.selectors:
+        guard = guard_of(selector.query)
+        for place in _places(selector):
+            guards[place] = guards.get(place, frozenset()) | guard
+    for place, guard in guards.items():
+        for attribute in subscription.watched or (_ANY,):
+            yield (place, attribute), guard
 
 
 def _places(selector: Selector) -> list[str]:

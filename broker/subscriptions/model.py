@@ -132,7 +132,6 @@ def render_subscription(
         if member in notification:
             notification[member] = [_rewrite(name, again("notification")) for name in notification[member]]
     rendered["notification"] = {**notification, **state.members()}
-    rendered["isActive"] = document.get("isActive", True)
     rendered["status"] = compile_subscription(body, UNLIMITED).status(now)
     context_url = body["context"] if isinstance(body["context"], str) else body.get("contextUrl")
     if context_url is not None:

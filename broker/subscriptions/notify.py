@@ -91,7 +91,7 @@ def _data(
         if not item:
             continue  # nothing of what is picked is there
         if params.format != "normalized":
-            _shorten_deleted(item, one, subscription, names)
+            _shorten_deleted(item, one, shown, subscription, names)
         if one.trigger == "entityDeleted":
             (item["properties"] if geo else item)["deletedAt"] = iso(one.at)
         elif params.join is not None and params.join.kind == "inline":
@@ -162,10 +162,11 @@ def _changed(one: Owed, subscription: Subscription, names: Names) -> Entity:
                     for instance in attrs[name]
                 ]
     for name, instances in one.gone.items():
-        attrs[name] = [
-            *attrs.get(name, ()),
-            *(_gone(one, name, instance, None, subscription, names) for instance in instances),
-        ]
+        left = attrs.get(name, [])
+        if len(instances) > 1 and not left and not show and not subscription.datasets:
+            # All of it is gone: there is no need to say which instances there were.
+            instances = [cast("Instance", {k: v for k, v in instances[0].items() if k != "datasetId"})]
+        attrs[name] = [*left, *(_gone(one, name, instance, None, subscription, names) for instance in instances)]
     return {**one.entity, "attrs": attrs}
 
 
@@ -197,15 +198,14 @@ def _with_previous(instance: Instance, before: Instance | None, subscription: Su
     return cast("Instance", {**instance, _PREVIOUS[member]: value})
 
 
-def _shorten_deleted(item: dict[str, Any], one: Owed, subscription: Subscription, names: Names) -> None:
+def _shorten_deleted(item: dict[str, Any], one: Owed, shown: Shown, subscription: Subscription, names: Names) -> None:
     """Where the representation allows it, nothing but the null stands for an attribute that is gone (5.8.6)."""
     params = subscription.notification
     if params.format == "concise" and (params.sys_attrs or params.show_changes):
         return
     members = item["properties"] if item.get("type") == "Feature" and "properties" in item else item
-    gone = one.entity["attrs"] if one.trigger == "entityDeleted" else one.gone
-    for name in gone:
-        left = () if one.trigger == "entityDeleted" else one.entity["attrs"].get(name, ())
+    for name in one.entity["attrs"] if one.trigger == "entityDeleted" else one.gone:
+        held = shown.entity["attrs"].get(name, ())
         term = names.compact(name)
-        if term in members and not left and all("datasetId" not in instance for instance in gone[name]):
+        if term in members and len(held) == 1 and "datasetId" not in held[0] and "deletedAt" in held[0]:
             members[term] = NGSI_LD_NULL

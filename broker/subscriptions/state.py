@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from broker.clock import SECOND, Micros, iso
@@ -59,7 +59,7 @@ class DeliveryState:
 
     def body(self) -> dict[str, Any]:
         """As a record's body."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in _NAMES}
 
     def members(self) -> dict[str, Any]:
         """As the read-only members of a subscription's `notification`."""
@@ -78,7 +78,7 @@ class DeliveryState:
         return members
 
 
-_NAMES = frozenset(field.name for field in fields(DeliveryState))
+_NAMES = tuple(field.name for field in fields(DeliveryState))
 
 
 def read_state(body: dict[str, Any] | None) -> DeliveryState:
