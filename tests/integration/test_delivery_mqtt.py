@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 from collections.abc import AsyncIterator
@@ -216,3 +217,28 @@ async def test_a_signature_is_a_user_property(tmp_path: Path, city: City) -> Non
     at, made = (part.partition("=")[2] for part in signed.split(","))
     wanted = hmac.new(b"sixteen letters and more", f"{at}.".encode() + message.payload, hashlib.sha256).hexdigest()
     assert made == wanted
+
+
+async def test_brokers_that_say_nothing_leave_connections_to_the_others(tmp_path: Path, city: City) -> None:
+    """Each silent one may take a minute here, and there are more of them than connections."""
+    settings = DeliverySettings(retry_first_seconds=0.02, mqtt_connections=4, timeout_seconds=60)
+    bad = Bad()
+    async with contextlib.AsyncExitStack() as stack:
+        broker = stack.enter_context(Mosquitto(tmp_path / "mqtt"))
+        app = await stack.enter_async_context(subscribed(broker.port))
+        await city.subscribe(
+            f"{broker.url}/rooms", "urn:x:well", notification=endpoint(f"{broker.url}/rooms", MQTT_QoS="1")
+        )
+        silent = []
+        for number in range(6):
+            url = await stack.enter_async_context(bad.serving(bad.silent))
+            silent.append(await city.subscribe(url.replace("http:", "mqtt:"), f"urn:x:silent:{number}"))
+        async with city.delivering(settings) as delivery:
+            await city.count(1, "urn:x:well")
+            await app.wait_for(1)
+            for _ in range(20):
+                await city.count(1, *silent, "urn:x:well")
+            messages = await app.wait_for(21)
+            assert city.transports is not None and len(city.transports.mqtt) <= 4
+            await delivery.stop(0.1)
+    assert counted(messages) == list(range(1, 22))

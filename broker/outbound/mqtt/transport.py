@@ -36,6 +36,8 @@ CLOSE_SECONDS: Final = 1.0
 IN_FLIGHT: Final = 64
 """Publications on one connection that wait for their acknowledgement, count; fewer where the broker says so."""
 KEEPALIVE_SECONDS: Final = 30
+CONNECT_SECONDS: Final = 5.0
+"""From the first SYN to CONNACK, at most: those that do not get through are not to keep connections from others."""
 FULL_SECONDS: Final = 1.0
 """When all connections are in use: how long until it is tried again."""
 HOSTS_REMEMBERED: Final = 10_000
@@ -55,6 +57,11 @@ class _Client:
         self._connection: Connection | None = None
         self._open = asyncio.Event()
         self._open.set()
+
+    @property
+    def connected(self) -> bool:
+        """Whether its connection stands."""
+        return self._connection is not None and not self._connection.lost.is_set()
 
     async def publish(self, target: Target, payload: bytes, properties: list[tuple[str, str]]) -> None:
         """Publish on the connection that stands, or a new one. Raises OSError, Refused."""
@@ -102,7 +109,8 @@ class _Client:
             dial=self._dial,
         )
         try:
-            await connection.open(())
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await connection.open(())
         except BaseException:
             await connection.close()
             raise
@@ -153,7 +161,9 @@ class MqttTransport:
             answered = True
         except TimeoutError:
             answered = False
-            raise TimedOut(f"'{where}' did not answer within {message.timeout:g} s.") from None
+            raise TimedOut(
+                f"'{where}' did not answer within {message.timeout:g} s, or {CONNECT_SECONDS:g} s to connect."
+            ) from None
         except Unheard:
             answered = True  # it is the receivers' to subscribe, with a session that lasts where they come and go
         except Refused as error:
