@@ -20,13 +20,14 @@ from broker.config import Limits
 from broker.ending import end
 from broker.errors import StoreUnavailable
 from broker.jsonld.context import Context
-from broker.outbound import Outbound
+from broker.outbound import Transport
 from broker.stores.base import OutboxRow, TenantStore
 from broker.subscriptions.figures import measure
 from broker.subscriptions.lane import TROUBLE_SECONDS, Lane, Means, lease_name
 from broker.subscriptions.linked import NOTHING, Hidden
 from broker.subscriptions.periodic import LEASE as PERIODIC_LEASE
 from broker.subscriptions.periodic import Periodic
+from broker.subscriptions.receivers.telling import Telling
 from broker.subscriptions.settle import Settler
 from broker.subscriptions.state import DeliveryState
 from broker.subscriptions.waiting import Room
@@ -52,13 +53,14 @@ class Delivery:
 
     `owner` names this process in leases. `resolve_context` gives the names of a subscription's @context (None: the core
     one) and may raise LdContextNotAvailable. `shared`: other processes use the same store. `tenant`: notifications say it.
-    `personal` says what only granted subscriptions are told of; `limits`: of linked entities.
+    `personal` says what only granted subscriptions are told of; `limits`: of linked entities;
+    `telling` makes the messages to ready receivers.
     """
 
     def __init__(
         self,
         store: TenantStore,
-        outbound: Outbound,
+        outbound: Transport,
         settings: DeliverySettings,
         clock: Clock,
         owner: str,
@@ -68,6 +70,7 @@ class Delivery:
         tenant: str = "",
         personal: Callable[[], Awaitable[Hidden]] = _nothing_hidden,
         limits: Limits | None = None,
+        telling: Telling | None = None,
     ) -> None:
         limits = limits or Limits()
         self._store = store
@@ -84,6 +87,7 @@ class Delivery:
             room=Room(),
             personal=personal,
             join_entities=limits.join_entities,
+            telling=telling,
             tenant=tenant,
         )
         self._periodic = Periodic(
