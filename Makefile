@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: demo test check format bench clean install install-dev
+.PHONY: demo test check format bench fuzz clean install install-dev
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
@@ -49,6 +49,10 @@ format: install-dev
 bench: install-dev
 	@deploy/apt-install mosquitto mosquitto
 	$(BIN)/python -m bench
+
+MINUTES ?= 60
+fuzz: install-dev
+	nice -n 19 $(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

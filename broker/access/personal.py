@@ -64,6 +64,8 @@ class Personal:
                 return body.get("virtualSensor") in self.sensors
             case "revision":
                 return body.get("of") == "virtual_sensor" and body.get("id") in self.sensors
+            case "device_key":
+                return body.get("device") in self.devices
             case "subscription":
                 return granted_of(body)
             case _:

@@ -16,6 +16,7 @@ from broker.cli.demo.command import demo
 from broker.cli.demo.listen import listen
 from broker.cli.devices import device, sensor
 from broker.cli.edit import model
+from broker.cli.keys import key
 from broker.cli.model_check import model_check
 from broker.cli.places import place
 from broker.cli.quantities import quantities
@@ -81,6 +82,7 @@ for command in (
     alarm,
 ):
     main.add_command(command)
+device.add_command(key)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -39,6 +39,9 @@ RecordKind = Literal[
     "device_command",
     "place",
     "evolution",
+    "device_key",
+    "oscore_state",
+    "tick",
 ]
 UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset(
     {
@@ -53,6 +56,8 @@ UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset(
         "sensor_health",
         "device_command",
         "evolution",
+        "oscore_state",
+        "tick",
     }
 )
 """Kinds without an epoch: written with every uplink or delivery, or just to count; never cached by epoch."""

@@ -14,6 +14,7 @@ _GROUPS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ("JSON-LD contexts", "@contexts that the broker hosts and keeps.", ("/ngsi-ld/v1/jsonldContexts", "/context/")),
     ("NGSI-LD", "The rest of NGSI-LD.", ("/ngsi-ld/",)),
     ("Devices", "The registry: devices, and what makes of device send.", ("/api/v1/devices", "/api/v1/device-models")),
+    ("Device keys", "What proves over CoAP which device speaks.", ("/api/v1/devices/{device}/keys",)),
     (
         "Virtual sensors",
         "Identities that last, and which device is which.",
