@@ -11,7 +11,7 @@ import contextlib
 import resource
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -37,10 +37,12 @@ from broker.errors import BrokerError
 from broker.jsonld.resolver import ContextResolver
 from broker.jsonld.upkeep import Upkeep
 from broker.outbound import Fetched, Outbound
+from broker.outbound.transports import Transports
 from broker.pipeline.claims import Claims
 from broker.pipeline.decoding import Decoders
 from broker.pipeline.downlinks import Downlinks
 from broker.pipeline.expiry import Expiry
+from broker.pipeline.feed import Feed
 from broker.pipeline.fetching import Fetching
 from broker.pipeline.following import Following
 from broker.pipeline.guard import GuardedTenants, guarded
@@ -48,15 +50,20 @@ from broker.pipeline.intake import Uplink
 from broker.pipeline.keyring import Keys
 from broker.pipeline.personal import SHARED_TRUST_SECONDS, PersonalData
 from broker.pipeline.quarantine import Quarantine
+from broker.pipeline.replays import Replays
 from broker.pipeline.retention import Retention
 from broker.pipeline.silence import Silence
 from broker.pipeline.tenants import Tenant, Tenants
 from broker.pipeline.uplinks import Uplinks
 from broker.pipeline.writer import Writer
-from broker.stores.base import Store, UplinkRow
+from broker.places.about import about
+from broker.places.containment import vocabulary
+from broker.stores.base import Store, TenantStore, UplinkRow
 from broker.stores.open import create_store
 from broker.subscriptions.delivery import Delivery
 from broker.subscriptions.index import SubscriptionIndex
+from broker.subscriptions.receivers.telling import Telling
+from broker.subscriptions.receivers.words import About
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +84,9 @@ class Parts:
     store: Store
     following: Following
     outbound: Outbound
+    transports: Transports
+    telling: Telling
+    """Of the default tenant."""
     contexts: ContextResolver
     upkeep: Upkeep
     tenants: Tenants
@@ -154,6 +164,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
     store = create_store(settings.store, clock)
     await store.open()
     outbound = Outbound(settings.delivery)
+    transports = Transports(settings.delivery, settings.smtp, outbound)
     decoders = Decoders(settings.codecs)
     try:
         contexts = ContextResolver(_fetch(outbound, settings), clock, settings.limits)
@@ -166,7 +177,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             index = SubscriptionIndex()
             delivery = Delivery(
                 tenant,
-                outbound,
+                transports,
                 settings.delivery,
                 clock,
                 clock.new_id(),
@@ -176,6 +187,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
                 personal=personal.now,
                 limits=settings.limits,
                 known=index.known,
+                telling=_telling(tenant, personal, settings, contexts, clock),
             )
             writer = Writer(
                 tenant,
@@ -189,7 +201,9 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
                 in_step=lambda: following is None or following.in_step(),
             )
             expiry = Expiry(tenant, writer, clock, settings.delivery.told_days)
-            return Tenant(name, tenant, writer, delivery, expiry, personal)
+            replays = Replays(tenant, delivery, clock, personal, clock.new_id())
+            feed = Feed(tenant, writer, clock, settings.streams)
+            return Tenant(name, tenant, writer, delivery, expiry, personal, replays, feed)
 
         following: Following | None = None
         tenants = Tenants(await make(""), make, settings.tenants, clock)
@@ -212,6 +226,8 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             store=store,
             following=following,
             outbound=outbound,
+            transports=transports,
+            telling=_telling(here.store, here.personal, settings, contexts, clock),
             contexts=contexts,
             upkeep=upkeep,
             tenants=tenants,
@@ -227,8 +243,23 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         )
     finally:
         decoders.close()
+        await transports.close()
         await outbound.close()
         await store.close()
+
+
+def _telling(
+    store: TenantStore, personal: PersonalData, settings: Settings, contexts: ContextResolver, clock: Clock
+) -> Telling:
+    """What ready receivers are told is made with it: names of rooms and buildings are looked up when it is told."""
+    words = vocabulary(settings.places, contexts.core)
+    name = contexts.core.expand("name")
+
+    async def describe(ids: Iterable[str], granted: bool) -> Mapping[str, About]:
+        hidden = None if granted else await personal.now()
+        return await about(store, ids, words, name, hidden, levels=settings.places.levels, now=clock.now())
+
+    return Telling(describe, settings.base_url)
 
 
 def _reader_of_kept(known: Networks, limits: Limits) -> Callable[[UplinkRow], Uplink]:
@@ -273,6 +304,8 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
         claims=parts.claims,
         downlinks=parts.downlinks,
         quarantine=parts.quarantine,
+        transport=parts.transports,
+        telling=parts.telling,
         uplink_doors=_uplink_doors(settings, parts.networks),
         keys_changed=parts.keys.refresh_device,
     )
@@ -284,6 +317,7 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
         host, port = listening.getsockname()[:2]
         yield host, port
     finally:
+        parts.tenants.end_streams()
         await runner.cleanup()
 
 

@@ -26,7 +26,9 @@ from broker.errors import (
     StoreUnavailable,
 )
 from broker.pipeline.expiry import Expiry
+from broker.pipeline.feed import Feed
 from broker.pipeline.personal import PersonalData
+from broker.pipeline.replays import Replays
 from broker.pipeline.writer import Writer
 from broker.stores.base import Record, TenantStore
 from broker.subscriptions.delivery import Delivery
@@ -51,6 +53,8 @@ class Tenant:
     delivery: Delivery
     expiry: Expiry
     personal: PersonalData
+    replays: Replays
+    feed: Feed
 
     async def serve(self) -> None:
         """Run its parts until they have ended (see `Tenants.close`)."""
@@ -58,6 +62,8 @@ class Tenant:
             tasks.create_task(self.writer.run(), name=f"writer {self.name}")
             tasks.create_task(self.delivery.run(), name=f"delivery {self.name}")
             tasks.create_task(self.expiry.run(), name=f"expiry {self.name}")
+            tasks.create_task(self.replays.run(), name=f"replays {self.name}")
+            tasks.create_task(self.feed.run(), name=f"feed {self.name}")
 
 
 class Tenants:
@@ -137,6 +143,8 @@ class Tenants:
             tenants = list(self._open.values())
         for tenant in tenants:
             tenant.expiry.stop()
+            tenant.replays.stop()
+            tenant.feed.close()
             tenant.writer.close()
         try:
             async with asyncio.timeout(drain_seconds):
@@ -144,6 +152,11 @@ class Tenants:
         except TimeoutError:
             log.warning("tenants.not_drained")
         await asyncio.gather(*(tenant.delivery.stop(delivery_seconds) for tenant in tenants))
+
+    def end_streams(self) -> None:
+        """Tell all who follow changes that the broker is stopping."""
+        for tenant in self._open.values():
+            tenant.feed.close()
 
     async def _record(self, name: str) -> None:
         # Two that are created at once may both pass: the limit guards against clients gone wild, not against one more.

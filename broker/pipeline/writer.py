@@ -27,6 +27,8 @@ from broker.config import Writer as WriterSettings
 from broker.errors import BrokerError, InternalError, OutOfStep, Overloaded, StoreUnavailable
 from broker.logs import TRACE
 from broker.pipeline.personal import PersonalData
+from broker.pipeline.recording import KIND as RECORDING
+from broker.pipeline.recording import Recording
 from broker.stores.base import (
     UNCOUNTED_KINDS,
     ChangeSet,
@@ -112,6 +114,7 @@ class Writer:
         process hears of what others change; while it does not, nothing is committed.
         """
         self._personal = personal
+        self._recording = Recording(store)
         self._store = store
         self._clock = clock
         self._settings = settings
@@ -273,6 +276,7 @@ class Writer:
             await self._keep_index_in_step(snapshot)
             if self._personal is not None:
                 await self._personal.in_step(snapshot.epochs)
+            await self._recording.in_step(snapshot.epochs)
             applied = self._apply(group, snapshot, asked)
             if applied.pending:
                 applied.changes.outbox += await owed_by_links(applied.pending, applied.view, self._store)
@@ -406,6 +410,7 @@ class Writer:
         changes.superseded += effects.superseded
         changes.uplinks += effects.uplinks
         changes.uplink_updates += effects.uplink_updates
+        changes.feed += self._recording.rows(effects.changes, stamp)
         personal = NOTHING
         if self._personal is not None:
             self._personal.follow(effects.records)
@@ -466,7 +471,10 @@ class Writer:
 
 
 def _relied_on(snapshot: Snapshot, asked: Needs) -> dict[RecordKind, int]:
-    """The kinds whose records were read, and the subscriptions that were matched: they must not have moved meanwhile."""
+    """The kinds whose records were read, the subscriptions that were matched, and whether changes are recorded: they must
+    not have moved meanwhile.
+    """
     kinds: set[RecordKind] = {kind for kind, _ in asked.records | asked.found}
     kinds.add("subscription")
+    kinds.add(RECORDING)
     return {kind: snapshot.epochs.get(kind, 0) for kind in kinds - UNCOUNTED_KINDS}

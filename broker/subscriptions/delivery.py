@@ -20,12 +20,14 @@ from broker.config import Limits
 from broker.ending import end
 from broker.errors import StoreUnavailable
 from broker.jsonld.context import Context
-from broker.outbound import Outbound
+from broker.outbound import Transport
 from broker.stores.base import OutboxRow, TenantStore
+from broker.subscriptions.figures import measure
 from broker.subscriptions.lane import TROUBLE_SECONDS, Lane, Means, lease_name
 from broker.subscriptions.linked import NOTHING, Hidden
 from broker.subscriptions.periodic import LEASE as PERIODIC_LEASE
 from broker.subscriptions.periodic import Periodic
+from broker.subscriptions.receivers.telling import Telling
 from broker.subscriptions.settle import Settler
 from broker.subscriptions.state import DeliveryState
 from broker.subscriptions.subscription import Subscription
@@ -52,14 +54,15 @@ class Delivery:
 
     `owner` names this process in leases. `resolve_context` gives the names of a subscription's @context (None: the core
     one) and may raise LdContextNotAvailable. `shared`: other processes use the same store. `tenant`: notifications say it.
-    `personal` says what only granted subscriptions are told of; `limits`: of linked entities.
-    `known` gives what is in memory of a subscription, and its version; the store is asked for others.
+    `personal` says what only granted subscriptions are told of; `limits`: of linked entities;
+    `telling` makes the messages to ready receivers. `known` gives what is in memory of a subscription, and its version; the
+    store is asked for others.
     """
 
     def __init__(
         self,
         store: TenantStore,
-        outbound: Outbound,
+        outbound: Transport,
         settings: DeliverySettings,
         clock: Clock,
         owner: str,
@@ -70,6 +73,7 @@ class Delivery:
         personal: Callable[[], Awaitable[Hidden]] = _nothing_hidden,
         limits: Limits | None = None,
         known: Callable[[str], tuple[Subscription, int] | None] = lambda _: None,
+        telling: Telling | None = None,
     ) -> None:
         limits = limits or Limits()
         self._store = store
@@ -86,6 +90,7 @@ class Delivery:
             room=Room(),
             personal=personal,
             join_entities=limits.join_entities,
+            telling=telling,
             tenant=tenant,
             known=known,
         )
@@ -105,6 +110,9 @@ class Delivery:
         """Subscription id -> until when its lease is not asked for, because another process holds it."""
         self._group: asyncio.TaskGroup | None = None
         self._scanned = False
+        self._rescan = asyncio.Event()
+        self.lease_owner = owner if shared else ""
+        """What this process is called in leases; '' where it is the only one."""
         self._stopped = asyncio.Event()
         self._leases: list[str] = []
         """To give back at the end, once everything is written down."""
@@ -146,6 +154,7 @@ class Delivery:
                     group.create_task(self._settler.run(), name="delivery settle"),
                     group.create_task(self._watch(), name="delivery watch"),
                     group.create_task(self._scan(), name="delivery scan"),
+                    group.create_task(measure(self._store, self._means.clock, tenant=self._means.tenant)),
                     group.create_task(self._periodic.run(), name="delivery periodic"),
                 ]
                 await self._stopped.wait()
@@ -214,27 +223,36 @@ class Delivery:
                 if lane is None or lane.closed or lane.idle:
                     self.look(subscription_id)
             self._scanned = True
-            await asyncio.sleep(SHARED_SCAN_SECONDS if self._means.shared else SCAN_SECONDS)
+            try:
+                async with asyncio.timeout(SHARED_SCAN_SECONDS if self._means.shared else SCAN_SECONDS):
+                    await self._rescan.wait()
+            except TimeoutError:
+                continue
+            self._rescan.clear()
 
     async def _watch(self) -> None:
-        """Notice changed subscriptions by their epoch."""
-        known: int | None = None
+        """Notice changed subscriptions, and what an operator says of them, by their epochs."""
+        known: tuple[int, int] | None = None
         while True:
             try:
-                epoch = (await self._store.epochs()).get("subscription", 0)
+                epochs = await self._store.epochs()
+                now = (epochs.get("subscription", 0), epochs.get("steering", 0))
             except StoreUnavailable:
-                epoch = known if known is not None else 0
-            if epoch != known:
-                await self._follow(known)
-            known = epoch
+                now = known if known is not None else (0, 0)
+            if known is None or now[1] != known[1]:
+                # Operators are few: all lanes look again.
+                self.refresh()
+                self._rescan.set()
+            elif now[0] != known[0]:
+                await self._follow(known[0])
+            known = now
             await asyncio.sleep(WATCH_SECONDS)
 
-    async def _follow(self, since: int | None) -> None:
+    async def _follow(self, since: int) -> None:
         """Refresh what changed since an epoch."""
         moved = None
-        if since is not None:
-            with suppress(StoreUnavailable):
-                moved = await self._store.moved("subscription", since)
+        with suppress(StoreUnavailable):
+            moved = await self._store.moved("subscription", since)
         self.refresh(moved[1] if moved is not None else None)
 
     async def _settle_last(self) -> None:

@@ -112,23 +112,20 @@ class SubscriptionIndex:
 
         `granted`: the change is told only to subscriptions that are granted personal data.
         """
-        entity = change.entity
         return [
             subscription.id
             for subscription in self._candidates(change, now, granted=granted)
-            if subscription.id not in self._linked
-            and any(selector.matches(entity) for selector in subscription.selectors)
+            if subscription.id not in self._linked and subscription.selects(change)
         ]
 
     def match_linked(self, change: EntityChange, now: Micros, *, granted: bool = False) -> list[Subscription]:
         """Subscriptions that `change` may trigger: whether, the entities say that it links to (`Selector.linked`)."""
         if not self._linked:
             return []
-        entity = change.entity
         return [
             subscription
             for subscription in self._candidates(change, now, granted=granted)
-            if subscription.id in self._linked and any(selector.matches(entity) for selector in subscription.selectors)
+            if subscription.id in self._linked and subscription.selects(change)
         ]
 
     def _candidates(self, change: EntityChange, now: Micros, *, granted: bool) -> list[Subscription]:

@@ -20,6 +20,7 @@ from broker.stores.mongo import moves
 from broker.stores.mongo.documents import (
     Document,
     entity_document,
+    feed_document,
     history_document,
     outbox_document,
     record_document,
@@ -52,6 +53,7 @@ class Plan:
         self._superseded: Operations = [
             UpdateMany(superseded_filter(mark), {"$set": {"superseded": mark.version}}) for mark in changes.superseded
         ]
+        self._feed = [feed_document(row) for row in changes.feed]
         self._outbox = [outbox_document(row) for row in changes.outbox]
         self._moved: Operations = [
             UpdateOne({"_id": kind}, {"$inc": {"epoch": 1}}, upsert=True)
@@ -75,6 +77,8 @@ class Plan:
             await database["history"].bulk_write(self._superseded, session=session)
         if self._outbox:
             await database["outbox"].insert_many(self._outbox, session=session)
+        if self._feed:
+            await database["feed"].insert_many(self._feed, session=session)
         if self._moved:
             await database["epochs"].bulk_write(self._moved, session=session, ordered=False)
         if self._followed:
