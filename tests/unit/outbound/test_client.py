@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -131,8 +132,13 @@ async def test_a_name_is_judged_by_the_address_it_has_when_connecting(receiver: 
 
     async with Outbound(Delivery(private_networks=False)) as outbound:
         outbound._session.connector._resolver = Rebinding()  # type: ignore[union-attr]
+        address = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", receiver.port))
+        outbound._wires._names["apps.example.org", receiver.port] = (float("inf"), [address])
+        url = f"http://apps.example.org:{receiver.port}/notify"
         with pytest.raises(Forbidden, match="private or loopback"):
-            await outbound.post(f"http://apps.example.org:{receiver.port}/notify", b"{}", {}, 5)
+            await outbound.post(url, b"{}", {}, 5)
+        with pytest.raises(Forbidden, match="private or loopback"):
+            await outbound.get(url, accept="*/*", max_bytes=10, timeout=5)
     assert receiver.tried == []
 
 
@@ -159,6 +165,31 @@ async def test_a_get_stops_reading_at_its_limit(outbound: Outbound, receiver: Re
         await get(outbound, receiver.url(), 100_000)
     with pytest.raises(BadAnswer, match="answered 404"):
         await get(outbound, receiver.url())
+
+
+async def test_one_connection_serves_one_request_after_another(outbound: Outbound, receiver: Receiver) -> None:
+    peers = set()
+
+    async def noting(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        peers.add(request.transport.get_extra_info("peername"))
+        return web.Response(status=200, text="thank you")
+
+    receiver.otherwise = noting
+    for number in range(20):
+        assert (await outbound.post(receiver.url(f"/{number}"), b"{}", {"X-Number": str(number)}, 5)).ok
+    assert len(peers) == 1
+    assert [one.path for one in receiver.accepted] == [f"/{number}" for number in range(20)]
+    await receiver.stop()
+    await receiver.start()
+    assert (await outbound.post(receiver.url(), b"{}", {}, 5)).ok
+
+
+async def test_a_header_cannot_smuggle_in_another(outbound: Outbound, receiver: Receiver) -> None:
+    for value in ("a\r\nX-Evil: b", "a\nb", "a\rb", "a\0b"):
+        with pytest.raises(Forbidden, match="line end"):
+            await outbound.post(receiver.url(), b"{}", {"X-Name": value}, 5)
+    assert receiver.tried == []
 
 
 async def test_no_more_connections_to_a_host_than_allowed(receiver: Receiver) -> None:
