@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from broker.config import Delivery
 from broker.outbound import BadAnswer, Forbidden, HostResting, Outbound, TimedOut, Unreachable
@@ -208,3 +216,52 @@ async def test_no_more_connections_to_a_host_than_allowed(receiver: Receiver) ->
         await asyncio.gather(*(outbound.post(receiver.url(), b"{}", {}, 5) for _ in range(12)))
     assert most == 3
     assert len(receiver.accepted) == 12
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate that 127.0.0.1 signed for itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "app")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "app.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return folder / "app.pem", folder / "key.pem"
+
+
+async def test_over_tls_the_certificate_must_be_trusted_and_of_that_name(outbound: Outbound, tmp_path: Path) -> None:
+    async def taken(_: web.Request) -> web.Response:
+        return web.Response(status=204)
+
+    app = web.Application()
+    app.router.add_post("/notify", taken)
+    public, private = certificate(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(public, private)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    port = runner.addresses[0][1]
+    try:
+        with pytest.raises(Unreachable, match="its certificate was not accepted"):
+            await outbound.post(f"https://127.0.0.1:{port}/notify", b"{}", {}, 5)
+        outbound._wires._tls = ssl.create_default_context(cafile=str(public))
+        assert (await outbound.post(f"https://127.0.0.1:{port}/notify", b"{}", {}, 5)).status == 204
+        assert (await outbound.post(f"https://127.0.0.1:{port}/notify", b"{}", {}, 5)).status == 204
+        outbound._wires.close()
+        with pytest.raises(Unreachable, match="its certificate was not accepted"):
+            await outbound.post(f"https://localhost:{port}/notify", b"{}", {}, 5)
+    finally:
+        await runner.cleanup()
