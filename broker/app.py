@@ -31,6 +31,7 @@ from broker.api.services import Services, UplinkDoor
 from broker.clock import Clock
 from broker.config import InvalidSetting, Limits, Settings
 from broker.devices.sealing import Sealer
+from broker.ending import end
 from broker.entities.contexts import ContextShelf
 from broker.errors import BrokerError
 from broker.jsonld.resolver import ContextResolver
@@ -41,12 +42,15 @@ from broker.pipeline.claims import Claims
 from broker.pipeline.decoding import Decoders
 from broker.pipeline.downlinks import Downlinks
 from broker.pipeline.expiry import Expiry
+from broker.pipeline.feed import Feed
 from broker.pipeline.fetching import Fetching
+from broker.pipeline.following import Following
 from broker.pipeline.guard import GuardedTenants, guarded
 from broker.pipeline.intake import Uplink
 from broker.pipeline.keyring import Keys
 from broker.pipeline.personal import SHARED_TRUST_SECONDS, PersonalData
 from broker.pipeline.quarantine import Quarantine
+from broker.pipeline.replays import Replays
 from broker.pipeline.retention import Retention
 from broker.pipeline.silence import Silence
 from broker.pipeline.tenants import Tenant, Tenants
@@ -78,6 +82,7 @@ class Parts:
     settings: Settings
     clock: Clock
     store: Store
+    following: Following
     outbound: Outbound
     transports: Transports
     telling: Telling
@@ -91,6 +96,7 @@ class Parts:
     silence: Silence
     retention: Retention
     downlinks: Downlinks
+    decoders: Decoders
     keys: Keys
     networks: Networks
 
@@ -127,6 +133,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
     clock = Clock()
     async with _built(settings, clock) as parts, asyncio.TaskGroup() as inner:
         inner.create_task(_watched(stop, "tenants", parts.tenants.run()))
+        chores = [inner.create_task(_watched(stop, "following", parts.following.run()))]
         inner.create_task(_watched(stop, "claims", _catch_up(parts, stop)))
         inner.create_task(_watched(stop, "quarantine", parts.quarantine.run(stop)))
         inner.create_task(_watched(stop, "contexts", parts.upkeep.run()))
@@ -147,6 +154,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
             await parts.downlinks.close()
             await parts.upkeep.close()
             await parts.tenants.close(settings.shutdown_seconds / 2, settings.shutdown_seconds / 5)
+            await end(chores)
     log.info("broker.stopped")
 
 
@@ -180,11 +188,25 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
                 telling=_telling(tenant, personal, settings, contexts, clock),
             )
             index = SubscriptionIndex()
-            writer = Writer(tenant, clock, settings.writer, index, delivery.wake, tenant=name, personal=personal)
+            writer = Writer(
+                tenant,
+                clock,
+                settings.writer,
+                index,
+                delivery.wake,
+                tenant=name,
+                personal=personal,
+                on_subscriptions=delivery.refresh,
+                in_step=lambda: following is None or following.in_step(),
+            )
             expiry = Expiry(tenant, writer, clock, settings.delivery.told_days)
-            return Tenant(name, tenant, writer, delivery, expiry, personal)
+            replays = Replays(tenant, delivery, clock, personal, clock.new_id())
+            feed = Feed(tenant, writer, clock, settings.streams)
+            return Tenant(name, tenant, writer, delivery, expiry, personal, replays, feed)
 
+        following: Following | None = None
         tenants = Tenants(await make(""), make, settings.tenants, clock)
+        following = Following(store, tenants.moved, alone=settings.store.url.startswith("sqlite:"))
         here = tenants.default
         uplinks = Uplinks(here.store, here.writer, clock, settings.limits, decoders)
         asked = guarded(here)  # what handlers call looks at on whose behalf it is called
@@ -192,7 +214,8 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         read_again = _reader_of_kept(known, settings.limits)
         claims = Claims(asked.store, asked.writer, uplinks, read_again, clock, settings.limits)
         quarantine = Quarantine(asked.store, asked.writer, clock, settings.quarantine.keep_days)
-        downlinks = Downlinks(asked.store, asked.writer, clock, settings.actuation, _senders(settings, known, clock))
+        senders = _senders(settings, known, clock)
+        downlinks = Downlinks(asked.store, asked.writer, clock, settings.actuation, senders, decoders)
         upkeep = Upkeep(contexts, ContextShelf(here.store, here.writer))
         keys = Keys(here.store, here.writer, clock, Sealer(settings.coap.key_secret))
         silence = Silence(here.store, here.writer, clock, settings.alarms, clock.new_id())
@@ -200,6 +223,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             settings=settings,
             clock=clock,
             store=store,
+            following=following,
             outbound=outbound,
             transports=transports,
             telling=_telling(here.store, here.personal, settings, contexts, clock),
@@ -212,6 +236,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             silence=silence,
             retention=Retention(here.store, here.writer, here.personal, clock),
             downlinks=downlinks,
+            decoders=decoders,
             keys=keys,
             networks=known,
         )
@@ -291,6 +316,7 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
         host, port = listening.getsockname()[:2]
         yield host, port
     finally:
+        parts.tenants.end_streams()
         await runner.cleanup()
 
 
@@ -339,7 +365,14 @@ async def _ready(parts: Parts) -> dict[str, str]:
     except BrokerError as error:
         state["store"] = error.detail
     state["writer"] = "ok" if not parts.tenants.default.writer.closing else "stopping"
+    state["caches"] = _caches(parts)
     return state
+
+
+def _caches(parts: Parts) -> str:
+    if not parts.following.in_step():
+        return f"not in step: nothing heard of the other processes' changes for {parts.following.silent_seconds:.0f} s"
+    return "ok" if parts.tenants.default.writer.in_step else "subscriptions are being loaded"
 
 
 def _adapters(parts: Parts) -> list[tuple[str, Coroutine[Any, Any, None]]]:
@@ -358,7 +391,7 @@ async def _coap(parts: Parts) -> None:
     """The CoAP server, once it is known which devices have keys."""
     here, settings = parts.tenants.default, parts.settings
     await parts.keys.known.wait()
-    fetching = Fetching(here.store, here.writer, parts.clock)
+    fetching = Fetching(here.store, here.writer, parts.clock, parts.decoders)
     await CoapIntake(settings.coap, parts.uplinks, parts.clock, settings.limits, fetching, parts.keys).run()
 
 

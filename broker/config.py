@@ -328,6 +328,32 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     ] = 10.0
 
 
+class Streams(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Live streams of changes (Server-Sent Events)."""
+
+    connections: Annotated[
+        int, _doc("Streams at once in one process, count; beyond it, 503. 0: none are served.", ge=0)
+    ] = 100
+    heartbeat_seconds: Annotated[
+        float, _doc("A stream on which nothing came for so long says that it lives, seconds.", gt=0)
+    ] = 15.0
+    resume_hours: Annotated[
+        float,
+        _doc(
+            "How far back a stream can go on from where it broke off, hours. So long are changes recorded, from the first "
+            "stream on until so long after the last.",
+            gt=0,
+        ),
+    ] = 24.0
+    write_seconds: Annotated[
+        float, _doc("A reader that takes nothing for so long is cut off; it may come back and go on, seconds.", gt=0)
+    ] = 60.0
+    origins: Annotated[
+        tuple[str, ...],
+        _doc("Web pages that may read streams: origins such as https://map.example.org, or *. None by default (CORS)."),
+    ] = ()
+
+
 class Smtp(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The mail server for receivers that are told by e-mail."""
 
@@ -452,6 +478,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     codecs: Codecs = Codecs()
     writer: Writer = Writer()
     delivery: Delivery = Delivery()
+    streams: Streams = Streams()
     smtp: Smtp = Smtp()
     actuation: Actuation = Actuation()
     tenants: Tenancy = Tenancy()

@@ -45,7 +45,7 @@ def read_links(payload: bytes) -> Links:
     paths: list[Path] = []
     formats: set[int] = set()
     for link in _apart(text, ","):
-        target, *parameters = _apart(link, ";")
+        target, *parameters = _apart(link, ";") or [""]
         if not (target.startswith("<") and target.endswith(">")) or "<" in target[1:]:
             raise NotUnderstood(f"A link must be such as </3303/0>, got {shown(target[:40])}.")
         if len(paths) == LINKS_MOST:

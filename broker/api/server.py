@@ -9,11 +9,13 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api import health, published, uplinks
+from broker.api.live import routes as live
 from broker.api.management import (
     actuation,
     alarms,
     bindings,
     bulk,
+    delivery,
     devices,
     keys,
     lineage,
@@ -88,6 +90,8 @@ def all_routes(services: Services) -> list[Route]:
         *received.routes(services),
         *lineage.routes(services),
         *alarms.routes(services),
+        *delivery.routes(services),
+        *live.routes(services),
         *signing.routes(services),
         *receivers.routes(services),
         *tenants.routes(services),

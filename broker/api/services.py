@@ -12,6 +12,7 @@ from broker.jsonld.resolver import ContextResolver
 from broker.outbound import Transport
 from broker.pipeline.claims import Claims
 from broker.pipeline.downlinks import Downlinks
+from broker.pipeline.guard import GuardedFeed
 from broker.pipeline.intake import Intake, Unread, Uplink
 from broker.pipeline.quarantine import Quarantine
 from broker.stores.base import Record, TenantStore
@@ -53,6 +54,16 @@ class Tenant(Protocol):
     @property
     def writer(self) -> Executor:
         """What changes it."""
+        ...
+
+    @property
+    def feed(self) -> GuardedFeed:
+        """Its changes, live."""
+        ...
+
+    @property
+    def process(self) -> str:
+        """What this process is called in leases; '' where it is the only one."""
         ...
 
     @property

@@ -73,7 +73,8 @@ _TRIGGERS: dict[str, tuple[str, ...]] = {
     **{name: (name,) for name in (*_ATTRIBUTE_TRIGGERS, "entityCreated", "entityDeleted")},
     "entityUpdated": _ATTRIBUTE_TRIGGERS,
 }
-_DEFAULT_TRIGGERS = frozenset({"attributeCreated", "attributeUpdated"})
+DEFAULT_TRIGGERS = frozenset({"attributeCreated", "attributeUpdated"})
+"""Where the document names none (5.2.12)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,7 +344,7 @@ def _read_conformance(document: dict[str, Any]) -> Version:
 
 def _read_triggers(document: dict[str, Any]) -> frozenset[str]:
     if "notificationTrigger" not in document:
-        return _DEFAULT_TRIGGERS
+        return DEFAULT_TRIGGERS
     named = members.texts(document["notificationTrigger"], "'notificationTrigger'")
     return frozenset(
         trigger

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.fuzz import files, requests, scripts, uplinks
+from tests.fuzz import coap, files, requests, scripts, uplinks
 from tests.fuzz.target import Target
 
-TARGETS: Final[list[Target]] = [*uplinks.TARGETS, *scripts.TARGETS, *requests.TARGETS, *files.TARGETS]
+TARGETS: Final[list[Target]] = [*uplinks.TARGETS, *coap.TARGETS, *scripts.TARGETS, *requests.TARGETS, *files.TARGETS]

@@ -9,20 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import cbor2
 import msgspec
 import orjson
 from hypothesis import strategies as st
 
-from adapters.coap import reading as coap
-from adapters.coap import senml
 from adapters.kept import read_kept
 from adapters.members import NotUnderstood
 from adapters.mqtt.networks.base import LARGEST_ARRAY, NetworkServer, Part
 from adapters.mqtt.networks.known import AUTO, choice, networks
 from broker.clock import SECOND, Micros, iso
 from broker.codecs.base import CodecError, Measurement
-from broker.codecs.downlink import check_values, encode
+from broker.codecs.downlink import check_values, encode, script_data
 from broker.codecs.object import MappedObject, decode_named
 from broker.codecs.quantities import quantity, quantity_names
 from broker.codecs.reading import MAX_MEASUREMENTS
@@ -243,52 +240,6 @@ def read_named(given: tuple[tuple[Quantity, ...], list[SensedValue]]) -> None:
     check_measurements(decode_named(given[0], given[1], RECEIVED), units=False)
 
 
-PACKS: Final = [
-    b'[{"bn":"urn:dev:ow:10e2073a01080063:","bt":1.320067464e+09,"bu":"A","bver":5,"n":"voltage","u":"V","v":120.1}]',
-    b'[{"n":"a","v":1,"t":-5,"bs":2,"s":3},{"n":"b","vs":"x"},{"n":"c","vb":true},{"n":"d","vd":"aGk","ut":1}]',
-    b'[{"bn":"t","bv":20,"v":1.5},{"v":-3,"t":268435455},{"v":0,"t":268435456}]',
-]
-
-
-def _cbor(pack: list[dict[str, Any]]) -> bytes:
-    labels = {name: number for number, name in senml._LABELS.items()}
-    return bytes(cbor2.dumps([{labels.get(name, name): value for name, value in record.items()} for record in pack]))
-
-
-CBOR_PACKS: Final = [_cbor(json.loads(pack)) for pack in PACKS]
-CBOR_ODD: Final = [
-    bytes.fromhex(digits)
-    for digits in (
-        "c074323031332d30332d32315432303a30343a30305a", "c11a514b67b0", "c249010000000000000000", "d81c81d81d00", "fb7ff0000000000000",
-        "81a1027b7fffffffffffffff", "9bffffffffffffffff", "5bffffffffffffffff", "d9010083010203", "c482211a000f4240", "d8235f", "f97e00",
-    )
-]  # fmt: skip
-
-
-def read_senml(body: bytes, *, binary: bool) -> None:
-    read = senml.read_cbor if binary else senml.read_json
-    found = read(body, received_at=RECEIVED, limits=LIMITS)
-    assert len(found) <= senml.RECORDS
-    assert len(orjson.dumps(found, default=msgspec.structs.asdict)) <= 300 * len(body) + 2000
-    for one in found:
-        assert one.at is None or iso(one.at)
-
-
-def read_coap(given: tuple[str, bytes, int | None, str]) -> None:
-    device, payload, content_format, acknowledged = given
-    uplink = coap.read(
-        device,
-        payload,
-        content_format,
-        exchange=b"",
-        received_at=RECEIVED,
-        limits=LIMITS,
-        acknowledged=acknowledged,
-    )
-    check_id(uplink.device_id, "device")
-    msgspec.json.encode(uplink)
-
-
 number_parts = st.fixed_dictionaries(
     {"parameter": st.sampled_from(["p", "p", "q", ""])},
     optional={
@@ -325,8 +276,23 @@ templates = st.fixed_dictionaries(
     },
     optional={"confirmed": st.booleans()},
 )
-commands = templates.map(
-    lambda template: {"id": "m", "vendor": "V", "name": "M", "codec": "elsys", "commands": {"set": template}}
+scripted = st.fixed_dictionaries(
+    {"encoder": st.just("script"), "parameters": st.fixed_dictionaries({"p": rules})},
+    optional={
+        "data": st.dictionaries(texts, values | st.just({"parameter": "p"}), max_size=3).map(
+            lambda data: data | {"x": [{"parameter": "p"}]}
+        )
+    },
+)
+commands = (templates | scripted).map(
+    lambda template: {
+        "id": "m",
+        "vendor": "V",
+        "name": "M",
+        "codec": "javascript" if "encoder" in template else "elsys",
+        "script": "function Encode() {}" if "encoder" in template else "",
+        "commands": {"set": template},
+    }
 )
 MODELS: Final = [
     document
@@ -352,6 +318,9 @@ def command(given: tuple[Any, list[Any], dict[str, Any]]) -> None:
     for name, template in model.commands.items():
         chosen = {each: given[1][n % len(given[1])] for n, each in enumerate(template.parameters)} | given[2]
         check_values(name, chosen)
+        if template.encoder:
+            orjson.dumps(script_data(name, template, chosen))
+            continue
         assert 1 <= len(encode(name, template, chosen)) <= 242
 
 
@@ -394,27 +363,6 @@ TARGETS: Final = [
     Target("codecs", payloads(), read_payload, (CodecError,), 12),
     Target("decoded objects", st.tuples(rows, members | values), read_object, (CodecError,), 2),
     Target("named values", st.tuples(rows, sensed), read_named, (CodecError,), 2),
-    Target(
-        "SenML JSON", edited_json(PACKS) | edited(PACKS), partial(read_senml, binary=False), (NotUnderstood,), 2
-    ),
-    Target(
-        "SenML CBOR",
-        edited([*CBOR_PACKS, *CBOR_ODD]) | st.lists(members, max_size=3).map(lambda pack: bytes(cbor2.dumps(pack))),
-        partial(read_senml, binary=True),
-        (NotUnderstood,),
-        2,
-    ),
-    Target(
-        "CoAP requests",
-        st.tuples(
-            st.sampled_from(["350457790000001", "A81758FFFE03F6C2"]) | texts,
-            edited([*PACKS, *CBOR_PACKS]),
-            st.sampled_from([None, 110, 112, 42, 50, 60, 65535]),
-            st.sampled_from(["", "8123456789abcdef"]) | texts,
-        ),
-        read_coap,
-        (NotUnderstood,),
-    ),
     Target("commands of models", st.tuples(commands | edited_json([orjson.dumps(model) for model in MODELS]).filter(_is_json), told_values, told), command, (BadRequestData,), 2),
     Target(
         "downlinks",

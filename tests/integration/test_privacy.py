@@ -37,10 +37,12 @@ from tests.support.home import (
 )
 from tests.support.mongo import mongo_uri, mongo_url
 from tests.support.receiver import Receiver, receiving
+from tests.support.sse import following
 
 __all__ = ["mongo_uri", "mongo_url"]
 
 KIND = "IndoorEnvironmentObserved"
+STREAM = "/api/v1/stream"
 
 
 @pytest.fixture(params=["sqlite", "mongo"])
@@ -227,7 +229,7 @@ async def test_no_route_tells_without_the_grant_and_those_that_would_do_with_it(
     telling = set[str]()
     asked = 0
     for route in table:
-        if route.method != "GET":
+        if route.method != "GET" or route.path == STREAM:  # it does not end: the next test is for it
             continue
         for question in questions(route, ids):
             for accept in [medium for medium in route.media if "*" not in medium] or ["*/*"]:
@@ -244,6 +246,41 @@ async def test_no_route_tells_without_the_grant_and_those_that_would_do_with_it(
                     telling.add(route.path)
     assert asked > 300
     assert telling >= TELLING, "else this test would hold for a broker that tells nothing"
+
+
+async def test_a_stream_tells_it_only_to_who_is_granted_it(city: Api) -> None:
+    async def ticket(token: str) -> str:
+        answer = await city.ask("POST", "/api/v1/stream/tickets", status=201, Authorization=token)
+        return f"&ticket={answer.json()['ticket']}"
+
+    async def heard(query: str, **headers: str) -> tuple[list[str], str]:
+        """The entities told until the one that a plain token may see, and what was told in all."""
+        ids, text = list[str](), ""
+        async with following(city.url, f"?type={KIND},Alert,Device{query}", **headers) as stream:
+            assert (await stream.event()).kind == "ready"
+            if "lastEventId" not in query:
+                await hear(city, 0, elsys_temperature(-19.5))
+                await hear(city, 1, elsys_temperature(3.5))
+            while ROOM not in ids:
+                event = await stream.event()
+                ids.append(event.entity["id"])
+                text += event.id + str(event.data)
+        return ids, text
+
+    async with following(city.url, "", Authorization=GRANTED) as stream:
+        start = (await stream.event()).id
+    behind = f"&lastEventId={quote(start)}"
+    for query, headers in (
+        ("", {"Authorization": PLAIN}),
+        (await ticket(PLAIN), {}),
+        (behind, {"Authorization": PLAIN}),
+        (behind + await ticket(PLAIN), {}),
+    ):
+        ids, text = await heard(query, **headers)
+        assert HOME not in ids and not [secret for secret in SECRETS if secret in text]
+    for query, headers in (("", {"Authorization": GRANTED}), (await ticket(GRANTED), {})):
+        ids, _ = await heard(query, **headers)
+        assert {HOME, ROOM} <= {*ids}
 
 
 def _only_repeated(answer: Answer, question: str) -> bool:
@@ -358,6 +395,7 @@ def bodies(ids: dict[str, list[str]]) -> dict[str, list[Any]]:
         "NewDeviceModel": [{}],
         "DeviceModelPatch": [{}],
         "ContextDocument": [{}],
+        "DeliveryPause": [{"by": "thief"}],
         "NetworkMessage": [{}],
         "NewTenant": [{}],
     }

@@ -17,13 +17,14 @@ from broker.api.parameters import options, parameters
 from broker.api.route import Route
 from broker.api.services import Services, Tenant
 from broker.api.tenant import tenant_of
-from broker.entities.records import DeleteRecord, PutRecord
+from broker.entities.records import PutRecord
 from broker.errors import BadRequestData, ResourceNotFound
 from broker.query.builder import entity_query, flag
 from broker.subscriptions.commands import UpdateSubscription
 from broker.subscriptions.model import keys_of, parse_subscription, render_subscription
 from broker.subscriptions.receivers.model import PREFIX, is_receiver
 from broker.subscriptions.state import read_state
+from broker.subscriptions.steering import DeleteSubscription
 
 ALL = "/ngsi-ld/v1/subscriptions"
 ONE = "/ngsi-ld/v1/subscriptions/{subscription}"
@@ -120,7 +121,7 @@ def routes(services: Services) -> list[Route]:
         """Delete Subscription (6.11.3.3, 5.8.5)."""
         tenant = await tenant_of(request, services)
         flag(parameters(request, WRITE), "local")
-        await tenant.writer.execute(DeleteRecord("subscription", _wanted(request)))
+        await tenant.writer.execute(DeleteSubscription(_wanted(request)))
         return web.Response(status=204)
 
     return [

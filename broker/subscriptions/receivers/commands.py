@@ -17,6 +17,7 @@ from broker.stores.command import Effects, View
 from broker.subscriptions.receivers.check import read_receiver
 from broker.subscriptions.receivers.model import RECEIVER, as_receiver, record_id
 from broker.subscriptions.receivers.rules import make_rules
+from broker.subscriptions.steering import DeleteSubscription
 
 KEYS: Final = (RECEIVER,)
 
@@ -80,13 +81,13 @@ class DeleteReceiver:
     id: str
 
     def needs(self, seen: Snapshot) -> Needs:
-        """The receiver."""
-        return Needs(records={("subscription", record_id(self.id))})
+        """The receiver, and what is known of its delivery beside."""
+        return DeleteSubscription(record_id(self.id)).needs(seen)
 
     def apply(self, view: View, stamp: Stamp) -> Effects[None]:
-        """One record."""
-        record = found(view.record("subscription", record_id(self.id)), self.id)
-        return Effects(None, records=[RecordWrite("subscription", record.id, None, stamp.version, record.version)])
+        """All of it goes."""
+        found(view.record("subscription", record_id(self.id)), self.id)
+        return DeleteSubscription(record_id(self.id)).apply(view, stamp)
 
 
 def found(record: Record | None, receiver_id: str) -> Record:
