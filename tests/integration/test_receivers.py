@@ -453,3 +453,20 @@ thresholds:
     assert failed.exit_code == 1 and "554 no" in failed.output
     assert "deleted" in await run("delete", "drift", "--yes")
     assert "drift" not in await run("list")
+
+
+async def test_their_deliveries_are_seen_and_steered_as_any(api: Api, hook: Receiver) -> None:
+    rule = {"id": "warm", "type": "Room", "q": "temperature>26"}
+    await put(api, "hook", webhook(hook.url() + "?key=secret", thresholds=[rule]))
+    urn = "/api/v1/subscriptions/urn:knutpunkt:Receiver:hook"
+    (listed,) = (await api.ask("GET", "/api/v1/subscriptions", status=200)).json()
+    assert (listed["subscriptionName"], listed["endpoint"]) == ("Hook", "webhook")
+    await api.ask("POST", f"{urn}/pause", {"by": "Mia"}, status=200)
+    await set_value(api, 30)
+    assert (await api.ask("GET", f"{urn}/delivery", status=200)).json()["backlog"] == 1
+    assert hook.tried == []
+    await api.ask("POST", f"{urn}/resume", status=200)
+    await hook.wait_for(1)
+    detail = await api.problem(409, "Conflict", "POST", f"{urn}/replay?from=2026-01-01T00:00:00Z")
+    assert "deadLetters=true" in detail
+    await api.ask("POST", f"{urn}/replay?deadLetters=true", status=202)
