@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -30,33 +31,44 @@ from broker.api.services import Services, UplinkDoor
 from broker.clock import Clock
 from broker.config import InvalidSetting, Limits, Settings
 from broker.devices.sealing import Sealer
+from broker.ending import end
 from broker.entities.contexts import ContextShelf
 from broker.errors import BrokerError
 from broker.jsonld.resolver import ContextResolver
 from broker.jsonld.upkeep import Upkeep
 from broker.outbound import Fetched, Outbound
+from broker.outbound.transports import Transports
 from broker.pipeline.claims import Claims
 from broker.pipeline.decoding import Decoders
 from broker.pipeline.downlinks import Downlinks
 from broker.pipeline.expiry import Expiry
+from broker.pipeline.feed import Feed
 from broker.pipeline.fetching import Fetching
+from broker.pipeline.following import Following
 from broker.pipeline.guard import GuardedTenants, guarded
 from broker.pipeline.intake import Uplink
 from broker.pipeline.keyring import Keys
 from broker.pipeline.personal import SHARED_TRUST_SECONDS, PersonalData
 from broker.pipeline.quarantine import Quarantine
+from broker.pipeline.replays import Replays
 from broker.pipeline.retention import Retention
 from broker.pipeline.silence import Silence
 from broker.pipeline.tenants import Tenant, Tenants
 from broker.pipeline.uplinks import Uplinks
 from broker.pipeline.writer import Writer
-from broker.stores.base import Store, UplinkRow
+from broker.places.about import about
+from broker.places.containment import vocabulary
+from broker.stores.base import Store, TenantStore, UplinkRow
 from broker.stores.open import create_store
 from broker.subscriptions.delivery import Delivery
 from broker.subscriptions.index import SubscriptionIndex
+from broker.subscriptions.receivers.telling import Telling
+from broker.subscriptions.receivers.words import About
 
 log = structlog.get_logger(__name__)
 
+OPEN_FILES = 65_536
+"""Files and sockets open at once, count, where the system allows it: what a shell allows by default (1,024) is for people."""
 LOOK_SECONDS = 2.0
 """How often planned swaps are looked for whose moment has come."""
 CATCH_UP_LOOKS = 30
@@ -70,7 +82,11 @@ class Parts:
     settings: Settings
     clock: Clock
     store: Store
+    following: Following
     outbound: Outbound
+    transports: Transports
+    telling: Telling
+    """Of the default tenant."""
     contexts: ContextResolver
     upkeep: Upkeep
     tenants: Tenants
@@ -80,6 +96,7 @@ class Parts:
     silence: Silence
     retention: Retention
     downlinks: Downlinks
+    decoders: Decoders
     keys: Keys
     networks: Networks
 
@@ -98,6 +115,9 @@ class Running:
 async def serve_until_stopped(settings: Settings, *, started: Callable[[Running], None] | None = None) -> None:
     """Run a broker until SIGTERM, SIGINT or `Running.stop`; `started` is called when it serves."""
     stop = asyncio.Event()
+    least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(least, wanted), most))
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)
@@ -113,6 +133,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
     clock = Clock()
     async with _built(settings, clock) as parts, asyncio.TaskGroup() as inner:
         inner.create_task(_watched(stop, "tenants", parts.tenants.run()))
+        chores = [inner.create_task(_watched(stop, "following", parts.following.run()))]
         inner.create_task(_watched(stop, "claims", _catch_up(parts, stop)))
         inner.create_task(_watched(stop, "quarantine", parts.quarantine.run(stop)))
         inner.create_task(_watched(stop, "contexts", parts.upkeep.run()))
@@ -133,6 +154,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
             await parts.downlinks.close()
             await parts.upkeep.close()
             await parts.tenants.close(settings.shutdown_seconds / 2, settings.shutdown_seconds / 5)
+            await end(chores)
     log.info("broker.stopped")
 
 
@@ -142,6 +164,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
     store = create_store(settings.store, clock)
     await store.open()
     outbound = Outbound(settings.delivery)
+    transports = Transports(settings.delivery, settings.smtp, outbound)
     decoders = Decoders(settings.codecs)
     try:
         contexts = ContextResolver(_fetch(outbound, settings), clock, settings.limits)
@@ -150,23 +173,40 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             """Opens a tenant's store and builds what serves it."""
             tenant = await store.tenant(name)
             shared = not settings.store.url.startswith("sqlite:")
+            personal = PersonalData(tenant, trust_seconds=SHARED_TRUST_SECONDS if shared else 0.0)
             delivery = Delivery(
                 tenant,
-                outbound,
+                transports,
                 settings.delivery,
                 clock,
                 clock.new_id(),
                 contexts.resolve,
                 shared=shared,
                 tenant=name,
+                personal=personal.now,
+                limits=settings.limits,
+                telling=_telling(tenant, personal, settings, contexts, clock),
             )
-            personal = PersonalData(tenant, trust_seconds=SHARED_TRUST_SECONDS if shared else 0.0)
             index = SubscriptionIndex()
-            writer = Writer(tenant, clock, settings.writer, index, delivery.wake, tenant=name, personal=personal)
+            writer = Writer(
+                tenant,
+                clock,
+                settings.writer,
+                index,
+                delivery.wake,
+                tenant=name,
+                personal=personal,
+                on_subscriptions=delivery.refresh,
+                in_step=lambda: following is None or following.in_step(),
+            )
             expiry = Expiry(tenant, writer, clock, settings.delivery.told_days)
-            return Tenant(name, tenant, writer, delivery, expiry, personal)
+            replays = Replays(tenant, delivery, clock, personal, clock.new_id())
+            feed = Feed(tenant, writer, clock, settings.streams)
+            return Tenant(name, tenant, writer, delivery, expiry, personal, replays, feed)
 
+        following: Following | None = None
         tenants = Tenants(await make(""), make, settings.tenants, clock)
+        following = Following(store, tenants.moved, alone=settings.store.url.startswith("sqlite:"))
         here = tenants.default
         uplinks = Uplinks(here.store, here.writer, clock, settings.limits, decoders)
         asked = guarded(here)  # what handlers call looks at on whose behalf it is called
@@ -174,7 +214,8 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         read_again = _reader_of_kept(known, settings.limits)
         claims = Claims(asked.store, asked.writer, uplinks, read_again, clock, settings.limits)
         quarantine = Quarantine(asked.store, asked.writer, clock, settings.quarantine.keep_days)
-        downlinks = Downlinks(asked.store, asked.writer, clock, settings.actuation, _senders(settings, known, clock))
+        senders = _senders(settings, known, clock)
+        downlinks = Downlinks(asked.store, asked.writer, clock, settings.actuation, senders, decoders)
         upkeep = Upkeep(contexts, ContextShelf(here.store, here.writer))
         keys = Keys(here.store, here.writer, clock, Sealer(settings.coap.key_secret))
         silence = Silence(here.store, here.writer, clock, settings.alarms, clock.new_id())
@@ -182,7 +223,10 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             settings=settings,
             clock=clock,
             store=store,
+            following=following,
             outbound=outbound,
+            transports=transports,
+            telling=_telling(here.store, here.personal, settings, contexts, clock),
             contexts=contexts,
             upkeep=upkeep,
             tenants=tenants,
@@ -192,13 +236,29 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             silence=silence,
             retention=Retention(here.store, here.writer, here.personal, clock),
             downlinks=downlinks,
+            decoders=decoders,
             keys=keys,
             networks=known,
         )
     finally:
         decoders.close()
+        await transports.close()
         await outbound.close()
         await store.close()
+
+
+def _telling(
+    store: TenantStore, personal: PersonalData, settings: Settings, contexts: ContextResolver, clock: Clock
+) -> Telling:
+    """What ready receivers are told is made with it: names of rooms and buildings are looked up when it is told."""
+    words = vocabulary(settings.places, contexts.core)
+    name = contexts.core.expand("name")
+
+    async def describe(ids: Iterable[str], granted: bool) -> Mapping[str, About]:
+        hidden = None if granted else await personal.now()
+        return await about(store, ids, words, name, hidden, levels=settings.places.levels, now=clock.now())
+
+    return Telling(describe, settings.base_url)
 
 
 def _reader_of_kept(known: Networks, limits: Limits) -> Callable[[UplinkRow], Uplink]:
@@ -243,6 +303,8 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
         claims=parts.claims,
         downlinks=parts.downlinks,
         quarantine=parts.quarantine,
+        transport=parts.transports,
+        telling=parts.telling,
         uplink_doors=_uplink_doors(settings, parts.networks),
         keys_changed=parts.keys.refresh_device,
     )
@@ -254,6 +316,7 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
         host, port = listening.getsockname()[:2]
         yield host, port
     finally:
+        parts.tenants.end_streams()
         await runner.cleanup()
 
 
@@ -302,7 +365,14 @@ async def _ready(parts: Parts) -> dict[str, str]:
     except BrokerError as error:
         state["store"] = error.detail
     state["writer"] = "ok" if not parts.tenants.default.writer.closing else "stopping"
+    state["caches"] = _caches(parts)
     return state
+
+
+def _caches(parts: Parts) -> str:
+    if not parts.following.in_step():
+        return f"not in step: nothing heard of the other processes' changes for {parts.following.silent_seconds:.0f} s"
+    return "ok" if parts.tenants.default.writer.in_step else "subscriptions are being loaded"
 
 
 def _adapters(parts: Parts) -> list[tuple[str, Coroutine[Any, Any, None]]]:
@@ -321,7 +391,7 @@ async def _coap(parts: Parts) -> None:
     """The CoAP server, once it is known which devices have keys."""
     here, settings = parts.tenants.default, parts.settings
     await parts.keys.known.wait()
-    fetching = Fetching(here.store, here.writer, parts.clock)
+    fetching = Fetching(here.store, here.writer, parts.clock, parts.decoders)
     await CoapIntake(settings.coap, parts.uplinks, parts.clock, settings.limits, fetching, parts.keys).run()
 
 

@@ -9,6 +9,8 @@ from broker.devices.commanding import COAP, BeginSending, as_command
 from broker.devices.registry import as_binding
 from broker.errors import BrokerError
 from broker.pipeline.command_log import as_downlink, since, tell
+from broker.pipeline.decoding import Decoders
+from broker.pipeline.encoding import begin
 from broker.pipeline.expiry import Executor
 from broker.pipeline.intake import Downlink
 from broker.stores.base import Needs, Record, RecordKind, TenantStore
@@ -19,10 +21,11 @@ log = structlog.get_logger(__name__)
 class Fetching:
     """An `Outlet`."""
 
-    def __init__(self, store: TenantStore, writer: Executor, clock: Clock) -> None:
+    def __init__(self, store: TenantStore, writer: Executor, clock: Clock, decoders: Decoders) -> None:
         self._store = store
         self._writer = writer
         self._clock = clock
+        self._decoders = decoders
 
     async def fetch(self, device_id: str) -> Downlink | None:
         """The oldest command for a device that asks: one that it has not acknowledged, or the next."""
@@ -43,7 +46,7 @@ class Fetching:
             if self._clock.now() >= command.expires_at:
                 continue
             if command.status == "queued":
-                begun = await self._writer.execute(BeginSending(command.id, _elsewhere, device_id), wait=True)
+                begun = await begin(self._writer, self._decoders, BeginSending(command.id, _elsewhere, device_id))
                 if begun is None or begun.command.status == "queued":
                     return None
                 command = begun.command

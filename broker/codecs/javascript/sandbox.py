@@ -69,6 +69,8 @@ class Sandbox:
         """Raises CodecError when it is too long or does not run, ScriptStopped when it goes beyond a bound."""
         if len(source) > MOST_SOURCE:
             raise CodecError(f"The script has {len(source)} characters; {MOST_SOURCE} are the most.")
+        if "\0" in source:
+            raise CodecError("The script must be text without the character U+0000.")
         self._source = source
         self._bounds = bounds
         self._frozen = not _needs_own_context(source)
@@ -115,6 +117,8 @@ class Sandbox:
         if kind == "e":
             if text.startswith("InternalError: out of memory"):
                 raise self._stopped(text)
+            if text == "null":  # when there is no memory for an error, null is thrown
+                text = "null (which it threw, or no memory was left for an error)"
             raise CodecError(f"The script failed: {text}")
         if kind == "l":
             raise CodecError(f"The script's answer has {text} characters; {MOST_ANSWER} are the most.")
