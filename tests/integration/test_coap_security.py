@@ -205,6 +205,9 @@ async def here_post(served: Served, device: str, payload: bytes) -> str:
 async def test_without_plain_only_protected_messages_are_taken(tmp_path: Path) -> None:
     async with serving(f"sqlite:///{tmp_path / 'city.db'}", tmp_path, plain="false") as made:
         assert await here_post(made, METER, PACK % 1) == "4.01"
+        assert await here_post(made, "no device", b"?") == "4.01"
+        _, kept = await made.broker.ask("GET", "/api/v1/uplinks")
+        assert kept == [], "nobody can fill the store from outside"
         key = await made.key()
         async with oscore_client(tmp_path / key["id"], made.port) as device:
             assert str((await device.post("/up", PACK % 2, 110)).code) == "2.04 Changed"
