@@ -24,6 +24,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing Knutpunkt and what its tests need into $(VENV) ..."
 	$(PIP) install --progress-bar on -c constraints.txt -e '.[dev,mongo-standin]'
+	$(PIP) install --quiet --no-deps -c constraints.txt pysmartdatamodels
 	@touch $@ $(VENV)/.installed
 
 demo: install

@@ -54,15 +54,16 @@ async def run(store: str, folder: Path) -> list[Figure]:
     return figures
 
 
-def served(store: str, folder: Path) -> BrokerProcess:
-    """A broker that serves CoAP over all there is."""
-    settings = {
+def served(store: str, folder: Path, **more: object) -> BrokerProcess:
+    """A broker that serves CoAP over all there is; `more`: other settings of coap's."""
+    settings: dict[str, object] = {
         "ENABLED": True,
         "PLAIN": True,
         "PORT": free_port(),
         "TCP": True,
         "DTLS": True,
         "DTLS_PORT": free_port(),
+        **more,
     }
     environment = {f"KNUTPUNKT_COAP_{name}": str(value).lower() for name, value in settings.items()}
     return BrokerProcess(store, folder, environment | {"KNUTPUNKT_LOG_LEVEL": "warning"})
@@ -81,7 +82,7 @@ async def loaded(broker: BrokerProcess, name: str, pid: int) -> tuple[int, float
     """
     load, scheme = TRANSPORTS[name]
     port = int(broker.settings["KNUTPUNKT_COAP_DTLS_PORT" if load is _dtls else "KNUTPUNKT_COAP_PORT"])
-    keys = [await _key(broker, number, scheme) if scheme else {} for number in range(DEVICES)]
+    keys = [await provision(broker, number, scheme) if scheme else {} for number in range(DEVICES)]
     loop = asyncio.get_running_loop()
     with ProcessPoolExecutor(PROCESSES) as pool:
         numbers = [list(range(part, DEVICES, PROCESSES)) for part in range(PROCESSES)]
@@ -92,7 +93,8 @@ async def loaded(broker: BrokerProcess, name: str, pid: int) -> tuple[int, float
         return sum(counts), _cpu_seconds(pid) - used
 
 
-async def _key(broker: BrokerProcess, number: int, scheme: str) -> Key:
+async def provision(broker: BrokerProcess, number: int, scheme: str) -> Key:
+    """A new key of a device, as the answer has it."""
     _, made = await broker.ask("POST", f"/api/v1/devices/{dev_eui(number)}/keys", {"scheme": scheme})
     key: Key = made.get("oscore") or made["psk"]
     return key

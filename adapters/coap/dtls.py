@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any, Final, cast
 
 import structlog
@@ -59,10 +60,12 @@ class _Peer:
 
 
 class _Held:
-    __slots__ = ("at", "began", "peer", "session")
+    __slots__ = ("at", "began", "hello", "peer", "session")
 
-    def __init__(self, session: Session, now: float) -> None:
+    def __init__(self, session: Session, hello: bytes, now: float) -> None:
         self.session = session
+        self.hello = hello
+        """The message that began it, without its record's head: what differs when it is sent again."""
         self.peer: _Peer | None = None
         self.began = self.at = now
 
@@ -136,12 +139,11 @@ class DtlsServer(asyncio.DatagramProtocol):
         if len(data) < HEAD_BYTES:
             return
         held = self._open.get(addr) or self._handshaking.get(addr)
-        if held is None or (held.peer is not None and _begins(data)):
+        if _begins(data) and (held is None or data[HEAD_BYTES:] != held.hello):
             # A device that lost its session begins anew from where it was: only who has the cookie ends the old one.
-            if _begins(data):
-                self._begin(data, addr, held)
-            return
-        self._guarded(addr, held, lambda: self._feed(addr, held, data))
+            self._begin(data, addr, held)
+        elif held is not None:
+            self._guarded(addr, held, partial(self._feed, addr, held, data))
 
     # --- sessions -----------------------------------------------------------------------------------------------------
 
@@ -163,8 +165,8 @@ class DtlsServer(asyncio.DatagramProtocol):
             round(RETRANSMIT_SECONDS * 1000),
             round(HANDSHAKE_SECONDS * 1000),
         )
-        held = self._handshaking[address] = _Held(session, self._loop.time())
-        self._guarded(address, held, lambda: self._feed(address, held, data))
+        held = self._handshaking[address] = _Held(session, data[HEAD_BYTES:], self._loop.time())
+        self._guarded(address, held, partial(self._feed, address, held, data))
 
     def _feed(self, address: tuple[Any, ...], held: _Held, data: bytes) -> None:
         said = held.session.feed(data)
@@ -193,7 +195,7 @@ class DtlsServer(asyncio.DatagramProtocol):
         held.peer, held.at = _Peer(held.session, credential, address, self._messages), self._loop.time()
         self._open[address] = held
 
-    def _guarded(self, address: tuple[Any, ...], held: _Held, work: Any) -> None:
+    def _guarded(self, address: tuple[Any, ...], held: _Held, work: Callable[[], None]) -> None:
         try:
             work()
         except TlsError as error:

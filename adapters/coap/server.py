@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import structlog
 
@@ -26,6 +26,9 @@ from broker.config import Coap, Limits
 from broker.pipeline.intake import Intake, Keyring, Outlet
 
 log = structlog.get_logger(__name__)
+
+TELL_SECONDS: Final = 1.0
+"""How often the metrics are brought up to date."""
 
 
 class CoapIntake:
@@ -81,7 +84,9 @@ class CoapIntake:
             connected.set(1)
             self.ready.set()
             log.info("coap.listens", address=where, tcp=settings.tcp, dtls=settings.dtls)
-            await asyncio.gather(self.registry.run(), *(one.run() for one in (tcp, dtls) if one is not None))
+            await asyncio.gather(
+                self._tell(), self.registry.run(), *(one.run() for one in (tcp, dtls) if one is not None)
+            )
         finally:
             connected.set(0)
             self.ready.clear()
@@ -93,6 +98,23 @@ class CoapIntake:
                     await server.close()
             if self.contexts is not None:
                 await self.contexts.close()
+
+    @property
+    def state(self) -> dict[str, int]:
+        """How much is held, by what: bounded by the settings of the same names and constants beside the code."""
+        held = {"registrations": self.registry.count}
+        if self.contexts is not None:
+            held["oscore contexts"] = self.contexts.count
+        for name, part in (("", self.messages), ("tcp ", self.tcp), ("dtls ", self.dtls)):
+            if part is not None:
+                held |= {name + what: count for what, count in part.state.items()}
+        return held
+
+    async def _tell(self) -> None:
+        while True:
+            for what, count in self.state.items():
+                metrics.coap_held.labels(what).set(count)
+            await asyncio.sleep(TELL_SECONDS)
 
 
 class _UdpPeer:

@@ -139,11 +139,7 @@ class Site:
             made = answer(Code.INTERNAL_SERVER_ERROR, error.detail)
         if block is not None and made.opt.block1 is None and made.code.is_successful():
             made.opt.block1 = block
-        wanted = request.opt.block2
-        if request.code == Code.GET and (wanted is not None or len(made.payload) > WHOLE_BYTES):
-            size = min(wanted.size_exponent, 6) if wanted is not None else 6
-            return made._extract_block(wanted.block_number if wanted is not None else 0, size, WHOLE_BYTES)
-        return made
+        return _block_of(made, request.opt.block2) if request.code == Code.GET else made
 
     async def _routed(self, request: Message, opened: Opened | None) -> Message:
         first, *rest = request.opt.uri_path or ("",)
@@ -256,6 +252,19 @@ class Site:
 def answer(code: Code, text: str) -> Message:
     """An answer with a diagnostic payload."""
     return Message(code=code, payload=text.encode()[:DIAGNOSTIC_BYTES].decode(errors="ignore").encode())
+
+
+def _block_of(whole: Message, wanted: Any) -> Message:
+    """The block that is asked for, or the first where the answer is long (RFC 7959, 2.4)."""
+    if not whole.code.is_successful() or (wanted is None and len(whole.payload) <= WHOLE_BYTES):
+        return whole
+    number, size = (wanted.block_number, min(wanted.size_exponent, 6)) if wanted is not None else (0, 6)
+    if number and number << size + 4 >= len(whole.payload):
+        return answer(
+            Code.BAD_REQUEST, f"Block2: there is no block {number}, the answer has {len(whole.payload)} bytes."
+        )
+    block: Message = whole._extract_block(number, size, WHOLE_BYTES)
+    return block
 
 
 def _only(request: Message, code: Code) -> None:

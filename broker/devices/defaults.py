@@ -41,6 +41,8 @@ class EntityModel(Struct, frozen=True, forbid_unknown_fields=True, rename="camel
     """The Property that says when it was observed; '' when the model has none."""
     observed_from: str = ""
     """The Property that says when the period began that `observed` ends."""
+    own: tuple[str, ...] = ()
+    """Attributes that the broker writes and the published model lacks, beside those of `quantities`."""
     note: str = ""
     """Where we deviate, and why."""
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from broker.clock import Micros
 from broker.codecs.downlink import CommandTemplate
+from broker.devices.battery import Battery
 from broker.devices.processing.contract import Calibration, Checks, Counter, Derived
 
 
@@ -43,6 +44,8 @@ class DeviceModel(Struct, frozen=True, rename="camel", forbid_unknown_fields=Tru
     """The fPorts that carry measurements; empty: any but 0."""
     expected_interval_seconds: int | None = None
     quantities: tuple[Quantity, ...] = ()
+    battery: Battery | None = None
+    """What is left of it at which voltage; None: unknown, or the device says percent."""
     commands: dict[str, CommandTemplate] = {}
     """What it can be told, by name."""
     managed_by: str = ""
@@ -77,6 +80,8 @@ class DeviceState(Struct, frozen=True, rename="camel", kw_only=True):
     """Signal-to-noise ratio of the last request for its status, as the device heard it, dB above what it needs."""
     battery_percent: float | None = None
     battery_volts: float | None = None
+    battery_derived: bool = False
+    """The percent are made of the volts by the model's curve: the device does not say them."""
     joined_at: Micros | None = None
     location: tuple[float, float] | None = None
     """Longitude, latitude."""

@@ -47,6 +47,7 @@ class Row(Struct, frozen=True):
     units: str | None = None
     """In words; few say it."""
     parent: str | None = msgspec.field(name="parentId", default=None)
+    description: str = ""
 
 
 class _Model(Struct, frozen=True):

@@ -292,6 +292,7 @@ class ApplyUplink:
                 gateway_location=radio.gateway_location if radio else None,
                 margin=uplink.meta.get("margin"),
                 battery_percent=uplink.battery_percent,
+                battery=self.decoded.model.battery if self.decoded.model is not None else None,
                 location=uplink.location,
                 measurements=measurements,
                 problem=reason or None,

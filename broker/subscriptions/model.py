@@ -21,7 +21,13 @@ from broker.ngsild.model import NGSI_LD_NULL, Iri
 from broker.ngsild.names import Names
 from broker.subscriptions.params import NOTIFICATION_READ_ONLY
 from broker.subscriptions.state import DeliveryState
-from broker.subscriptions.subscription import READ_ONLY, Subscription, compile_subscription, read_subscription
+from broker.subscriptions.subscription import (
+    DEFAULT_TRIGGERS,
+    READ_ONLY,
+    Subscription,
+    compile_subscription,
+    read_subscription,
+)
 
 PERIODIC: Final = "interval"
 """The key that the records of subscriptions with a timeInterval carry."""
@@ -132,6 +138,8 @@ def render_subscription(
         if member in notification:
             notification[member] = [_rewrite(name, again("notification")) for name in notification[member]]
     rendered["notification"] = {**notification, **state.members()}
+    if "timeInterval" not in document:
+        rendered.setdefault("notificationTrigger", sorted(DEFAULT_TRIGGERS))
     rendered["status"] = compile_subscription(body, UNLIMITED).status(now)
     context_url = body["context"] if isinstance(body["context"], str) else body.get("contextUrl")
     if context_url is not None:

@@ -38,8 +38,14 @@ LEASE: Final = "periodic"
 AT_ONCE: Final = 500
 """Entities read and owed in one transaction."""
 LOOK_SECONDS: Final = 0.5
-"""How long it waits at most before it looks again, and so how often a subscription can be told at most."""
+"""How long it waits at most before it looks again."""
 SHORTEST_SECONDS: Final = 0.02
+"""How long it waits at least, and so how often a subscription can be told at most."""
+LEASE_SECONDS: Final = 1.0
+"""How often a process that does not make the ticks asks whether it should."""
+FIRST_PAUSE: Final[Micros] = SECOND // 10
+LONGEST_PAUSE: Final[Micros] = 5 * SECOND
+"""How long it waits for an earlier tick to be settled before it looks again."""
 TROUBLE_SECONDS: Final = 1.0
 
 
@@ -86,6 +92,15 @@ class _Periodic:
     tick: Tick
     version: int
     """Of the kept tick; 0: there is none."""
+    pause: Micros = 0
+    """How long it waited last for an earlier tick to be settled."""
+    look_at: Micros = 0
+    """Not looked at before."""
+
+    @property
+    def next(self) -> Micros:
+        """When there is something to do for it."""
+        return max(self.tick.due, self.look_at)
 
 
 class Periodic:
@@ -147,10 +162,10 @@ class Periodic:
         if self._stale:
             await self._read()
         if not self._periodic or not await self._lease():
-            return LOOK_SECONDS if self._periodic else None
+            return LEASE_SECONDS if self._periodic else None
         now = self._clock.now()
         for one in list(self._periodic.values()):
-            while one.tick.due <= now and one.subscription.status(now) == "active" and not self._stale:
+            while one.next <= now and one.subscription.status(now) == "active" and not self._stale:
                 try:
                     if not await self._tick(one, now):
                         break
@@ -163,8 +178,10 @@ class Periodic:
                     await self._write(one, one.tick.done(now), [])
         if self._stale:
             return 0.0
-        soonest = min((one.tick.due for one in self._periodic.values()), default=now)
-        return min(max((soonest - self._clock.now()) / SECOND, SHORTEST_SECONDS), LOOK_SECONDS)
+        active = [one.next for one in self._periodic.values() if one.subscription.status(now) == "active"]
+        if not active:
+            return None
+        return min(max((min(active) - self._clock.now()) / SECOND, SHORTEST_SECONDS), LOOK_SECONDS)
 
     async def _read(self) -> None:
         """All periodic subscriptions and where their ticks stand; what is kept of others goes."""
@@ -174,15 +191,14 @@ class Periodic:
         kept = {record.id: record for record in await self._store.records("tick")}
         self._periodic = {}
         for record in records:
+            known = kept.pop(record.id, None)
             try:
                 subscription = compile_subscription(record.body, UNLIMITED)
+                tick = tick_of(record, subscription.interval, known)
             except (BrokerError, LookupError, TypeError, ValueError) as error:
                 log.error("subscription.unreadable", subscription=record.id, reason=repr(error))
                 continue
-            known = kept.pop(record.id, None)
-            self._periodic[record.id] = _Periodic(
-                subscription, tick_of(record, subscription.interval, known), known.version if known is not None else 0
-            )
+            self._periodic[record.id] = _Periodic(subscription, tick, known.version if known is not None else 0)
         self._epoch = epoch
         if kept and await self._lease():
             version = self._clock.stamp().version
@@ -193,7 +209,10 @@ class Periodic:
     async def _tick(self, one: _Periodic, now: Micros) -> bool:
         """Owe the entities, or the next part of them; False when it must wait. Raises Conflict, BrokerError."""
         if one.tick.after is None and await self._store.outbox(one.subscription.id, limit=1):
+            one.pause = min(max(one.pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
+            one.look_at = now + one.pause
             return False
+        one.pause = one.look_at = 0
         personal = await self._personal()
         excluded = personal.excluded if personal and not one.subscription.granted else None
 

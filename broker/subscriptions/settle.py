@@ -34,6 +34,7 @@ class Settler:
         self._given_up: list[tuple[str, str]] = []
         self._states: dict[str, DeliveryState | None] = {}
         self._writing: dict[str, DeliveryState | None] = {}
+        self._under_way: dict[str, DeliveryState] = {}
         self._unsettled: dict[str, set[str]] = {}
         self._committing: dict[str, set[str]] = {}
         self._something = asyncio.Event()
@@ -70,7 +71,18 @@ class Settler:
 
     def unwritten(self, subscription_id: str) -> DeliveryState | None:
         """How the delivery of a subscription stands, where that is newer than what the store says; else None."""
-        return self._states.get(subscription_id) or self._writing.get(subscription_id)
+        return (
+            self._under_way.get(subscription_id)
+            or self._states.get(subscription_id)
+            or self._writing.get(subscription_id)
+        )
+
+    def under_way(self, subscription_id: str, state: DeliveryState | None) -> None:
+        """How it stands while a notification is sent; None: it is not any more. Never written down."""
+        if state is None:
+            self._under_way.pop(subscription_id, None)
+        else:
+            self._under_way[subscription_id] = state
 
     async def run(self) -> None:
         """Commit what gathers, until cancelled."""

@@ -120,6 +120,39 @@ async def test_handshakes_that_are_not_finished_are_few_and_do_not_keep_others_o
                 one.close()
 
 
+async def test_a_device_that_begins_anew_from_where_it_was_is_heard_and_nobody_else_ends_its_session() -> None:
+    async with serving(RecordingIntake(), dtls=True) as server:
+        assert server.dtls is not None
+        loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as device:
+            device.setblocking(False)
+            device.connect(("127.0.0.1", server.dtls.port))
+
+            async def answered(datagram: bytes, kind: int) -> bytes:
+                """The handshake message of a kind that is answered."""
+                await loop.sock_sendall(device, datagram)
+                async with asyncio.timeout(5):
+                    while (answer := await loop.sock_recv(device, 2000))[13] != kind:
+                        pass
+                return answer
+
+            for number in range(3):
+                chance = bytes((number,)) * 32
+                verify = await answered(client_hello(chance=chance), 3)
+                await answered(client_hello(cookie_of(verify), message=1, chance=chance), 2)
+                assert server.dtls.state == {"handshaking": 1, "open": 0, "library": 1}
+            own = device.getsockname()
+        # From there a whole session, and then first messages that somebody else sends in its name, who sees no answer.
+        session = await asyncio.to_thread(DtlsDevice, server.dtls.port, "meter-1.psk", KEY, local=own)
+        assert server.dtls.state == {"handshaking": 0, "open": 1, "library": 1}
+        server.dtls.datagram_received(client_hello(), own)
+        server.dtls.datagram_received(client_hello(bytes(32), message=1), own)
+        server.dtls.datagram_received(b"\x15\xfe\xfd" + bytes(8) + b"\0\x02\x01\0", own)
+        assert server.dtls.state == {"handshaking": 0, "open": 1, "library": 1}
+        session.close()
+        await until(lambda: server.dtls.state == {"handshaking": 0, "open": 0, "library": 0})
+
+
 async def test_who_has_not_the_key_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dtls_module, "HANDSHAKE_SECONDS", 1.0)
     monkeypatch.setattr(dtls_module, "SWEEP_SECONDS", 0.1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from broker.subscriptions.linked import NOTHING, Hidden
 from broker.subscriptions.model import keys_of, parse_subscription
 from broker.subscriptions.owed import read_owed
 from broker.subscriptions.periodic import Periodic, Tick, tick_of
+from tests.support.broker import BrokerProcess
+from tests.support.receiver import receiving
 from tests.unit.subscriptions.support import NOW, entity
 
 NAME = "urn:x:Subscription:1"
@@ -217,6 +219,36 @@ async def test_a_paused_one_is_told_nothing_and_one_that_is_gone_leaves_nothing(
 
 async def _no_ticks(city: City) -> bool:
     return not await city.store.records("tick")
+
+
+async def test_a_tick_is_made_once_by_processes_that_are_killed(mongo_url: str, tmp_path: Path) -> None:
+    async with receiving() as app, AsyncExitStack() as stack:
+        brokers = []
+        for name in ("one", "two"):
+            folder = tmp_path / name
+            folder.mkdir()
+            broker = BrokerProcess(mongo_url, folder, {"KNUTPUNKT_DELIVERY_LEASE_SECONDS": "1"})
+            await broker.start()
+            stack.push_async_callback(broker.kill)
+            brokers.append(broker)
+        for number in range(3):
+            await brokers[0].ask("POST", "/ngsi-ld/v1/entities", {"id": f"urn:x:Room:{number}", "type": "Room"})
+        document = {
+            "type": "Subscription",
+            "entities": [{"type": "Room"}],
+            "timeInterval": 0.4,
+            "notification": {"endpoint": {"uri": app.url()}},
+        }
+        await brokers[0].ask("POST", "/ngsi-ld/v1/subscriptions", document)
+        await app.wait_for(4)
+        await brokers[0].kill()
+        await app.wait_for(8)
+        await brokers[0].start()
+        await brokers[1].kill()
+        await app.wait_for(12)
+    ids = {one.body["id"] for one in app.accepted}
+    assert len({one.rpartition(":")[2].partition("-")[0] for one in ids}) == len(ids)
+    assert {len(one.data) for one in app.accepted} == {3}
 
 
 @pytest.mark.parametrize(
