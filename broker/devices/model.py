@@ -90,6 +90,8 @@ class DeviceState(Struct, frozen=True, rename="camel", kw_only=True):
     """Which of the last frames came, a bit each, the newest the lowest (`broker.devices.alarms.frames`)."""
     frames_known: int = 0
     """How many of those bits mean something, count."""
+    frame: str | None = None
+    """What tells the last uplink's frame apart whichever network brings it (`broker.devices.state.frame_of`)."""
     source: str | None = None
     """Adapter and network of the last uplink, e.g. 'mqtt:chirpstack', 'coap': where a command to it is sent."""
     broker: str | None = None

@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
+from zlib import crc32
 
 import msgspec
 
-from broker.clock import Micros
+from broker.clock import SECOND, Micros
 from broker.codecs.base import Measurement
 from broker.devices.alarms.frames import received, received_late
 from broker.devices.battery import Battery, percent_left
 from broker.devices.model import DeviceState
+
+SAME_FRAME: Final = 60 * SECOND
+"""Networks tell of one frame within this time of each other."""
+
+
+def frame_of(f_cnt: int | None, f_port: int | None, payload: bytes | None) -> str | None:
+    """What tells a device's LoRaWAN frame apart whichever network brings it; None where it cannot be told."""
+    if f_cnt is None or payload is None:
+        return None
+    return f"{f_cnt}:{f_port}:{crc32(payload):08x}"
+
+
+def brought_before(state: DeviceState, frame: str | None, source: str, at: Micros) -> str:
+    """The other network that has brought this frame already; '' when none has.
+
+    A device that two networks hear, or whose network is heard directly and through a platform, is measured once.
+    """
+    if frame is None or frame != state.frame or state.source in (None, source) or state.last_seen is None:
+        return ""
+    return state.source or "" if abs(at - state.last_seen) <= SAME_FRAME else ""
 
 
 def heard(
@@ -30,6 +52,7 @@ def heard(
     location: tuple[float, float] | None = None,
     measurements: Sequence[Measurement] = (),
     problem: str | None = None,
+    frame: str | None = None,
     source: str | None = None,
     broker: str | None = None,
     topic: str | None = None,
@@ -76,6 +99,7 @@ def heard(
         last_problem=problem,
         frames=frames,
         frames_known=frames_known,
+        frame=frame,
         source=source,
         broker=broker,
         topic=topic,
