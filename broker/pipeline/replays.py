@@ -229,8 +229,10 @@ class Replays:
             if index.match(change, stamp.now, granted=granted):
                 shows = index.shows_changes(record.id)
                 made.append(owed(change, record.id, then.version, then.now, serial, body["id"], previous=shows))
-            for one in index.match_linked(change, stamp.now, granted=granted):
-                pending.append(Pending(change, one, then, serial, body["id"], personal))
+            pending += [
+                Pending(change, one, then, serial, body["id"], personal)
+                for one in index.match_linked(change, stamp.now, granted=granted)
+            ]
             serial += 1
         if pending:
             made += await owed_by_links(pending, View(Snapshot(), self._clock.new_id), self._store)

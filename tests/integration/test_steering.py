@@ -131,7 +131,9 @@ async def test_what_is_paused_gathers_and_comes_in_order_when_it_is_resumed(api:
     assert counted(app) == [1]
     assert (await until(api, lambda found: found["backlog"] == 3))["state"] == "paused"
     shown = (await api.ask("GET", f"/subscriptions/{SUB}", status=200)).json()
-    assert (shown["status"], shown.get("isActive", True)) == ("active", True), "the subscriber's own pause is another matter"
+    assert (shown["status"], shown.get("isActive", True)) == ("active", True), (
+        "the subscriber's own pause is another matter"
+    )
     await api.ask("POST", FIGURES.replace("delivery", "resume"), status=200)
     await app.wait_for(4)
     assert counted(app) == [1, 2, 3, 4]
