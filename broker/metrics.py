@@ -45,6 +45,8 @@ retention_deleted = Counter(
 silence_scan_seconds = Histogram(
     "knutpunkt_silence_scan_seconds", "Time of one look for silent sensors, seconds", buckets=SECONDS
 )
+subscriptions = Gauge("knutpunkt_subscriptions", "Subscriptions in memory, by tenant", ["tenant"])
+in_step = Gauge("knutpunkt_in_step", "1 while this process hears of what others change, and so admits writes")
 outbound_requests = Gauge(
     "knutpunkt_outbound_requests", "Requests under way, by whether the endpoint answered the last one", ["endpoint"]
 )

@@ -287,6 +287,10 @@ class GuardedStore:
         """See TenantStore."""
         return await self._store.epochs()
 
+    async def moved(self, kind: RecordKind, since: int) -> tuple[int, set[str]] | None:
+        """See TenantStore."""
+        return await self._store.moved(kind, since)
+
     async def outbox_owed(self) -> dict[str, int]:
         """See TenantStore."""
         return await self._store.outbox_owed()

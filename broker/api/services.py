@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from broker.clock import Clock, Micros
 from broker.config import Limits, Settings
 from broker.jsonld.resolver import ContextResolver
+from broker.outbound import Transport
 from broker.pipeline.claims import Claims
 from broker.pipeline.downlinks import Downlinks
 from broker.pipeline.guard import GuardedFeed
@@ -16,6 +17,7 @@ from broker.pipeline.intake import Intake, Unread, Uplink
 from broker.pipeline.quarantine import Quarantine
 from broker.stores.base import Record, TenantStore
 from broker.stores.command import Command
+from broker.subscriptions.receivers.telling import Telling
 from broker.subscriptions.state import DeliveryState
 
 ResultT = TypeVar("ResultT")
@@ -127,6 +129,9 @@ class Services:
     claims: Claims
     downlinks: Downlinks
     quarantine: Quarantine
+    transport: Transport
+    """What sends a test to a ready receiver, past the outbox."""
+    telling: Telling
     uplink_doors: Mapping[str, UplinkDoor] = field(default_factory=dict)
     """By the name of a source or a network, as in POST /api/v1/uplinks/{network}."""
     keys_changed: Callable[[str], Awaitable[None]] = _nobody

@@ -25,6 +25,10 @@ ResultT = TypeVar("ResultT")
 class Executor(Protocol):
     """The writer."""
 
+    def check_admits(self, *, wait: bool) -> None:
+        """Raises what `execute` would raise now, whatever the command."""
+        ...
+
     async def execute(self, command: Command[ResultT], *, wait: bool = False, weight: int = 1) -> ResultT:
         """The command's result once it is durable."""
         ...
@@ -39,6 +43,7 @@ class GuardedWriter:
 
     async def execute(self, command: Command[ResultT], *, wait: bool = False, weight: int = 1) -> ResultT:
         """See the writer."""
+        self._writer.check_admits(wait=wait)
         access = ACCESS.get()
         if access is not None:
             command = self._guarded(command, await self._personal.now(), granted=access.granted)

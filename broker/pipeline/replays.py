@@ -229,10 +229,8 @@ class Replays:
             if index.match(change, stamp.now, granted=granted):
                 shows = index.shows_changes(record.id)
                 made.append(owed(change, record.id, then.version, then.now, serial, body["id"], previous=shows))
-            pending += [
-                Pending(change, one, then, serial, body["id"], personal)
-                for one in index.match_linked(change, stamp.now, granted=granted)
-            ]
+            linked = index.match_linked(change, stamp.now, granted=granted)
+            pending.extend(Pending(change, one, then, serial, body["id"], personal) for one in linked)
             serial += 1
         if pending:
             made += await owed_by_links(pending, View(Snapshot(), self._clock.new_id), self._store)

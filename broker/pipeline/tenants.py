@@ -81,6 +81,7 @@ class Tenants:
         self._opening = asyncio.Lock()
         self._group: asyncio.TaskGroup | None = None
         self._closing = asyncio.Event()
+        self._look = asyncio.Event()
 
     async def run(self) -> None:
         """Serve the default tenant and all that are on record, until `close`."""
@@ -90,9 +91,10 @@ class Tenants:
                 group.create_task(self.default.serve())
                 while not self._closing.is_set():
                     await self._open_recorded()
+                    self._look.clear()
                     try:
                         async with asyncio.timeout(LOOK_SECONDS):
-                            await self._closing.wait()
+                            await self._look.wait()
                     except TimeoutError:
                         continue
         finally:
@@ -113,6 +115,14 @@ class Tenants:
             await self._record(name)
         return await self._opened(name)
 
+    def moved(self, name: str) -> None:
+        """Another process may have changed a tenant's registry; the default one's says which tenants there are, too."""
+        tenant = self._open.get(name)
+        if tenant is not None:
+            tenant.writer.look()
+        if not name:
+            self._look.set()
+
     async def create(self, name: str) -> Tenant:
         """A new tenant. Raises AlreadyExists, and what `find` raises but NonexistentTenant."""
         _check(name)
@@ -128,6 +138,7 @@ class Tenants:
     async def close(self, drain_seconds: float, delivery_seconds: float) -> None:
         """Stop in order: the writers end what they admitted, then what is on its way to endpoints ends."""
         self._closing.set()
+        self._look.set()
         async with self._opening:
             tenants = list(self._open.values())
         for tenant in tenants:

@@ -7,7 +7,7 @@ which every commit that writes records of that kind moves on by one: caches comp
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
@@ -65,6 +65,11 @@ UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset(
     }
 )
 """Kinds without an epoch: written with every uplink or delivery, or just to count; never cached by epoch."""
+
+FOLLOWED_KINDS: frozenset[RecordKind] = frozenset({"subscription"})
+"""Kinds of which `TenantStore.moved` tells what changed: memory holds all of them."""
+MOVES_KEPT: Final = 10_000
+"""Commits of a followed kind whose ids are kept, count."""
 
 UplinkStatus = Literal["applied", "quarantined", "rejected", "discarded"]
 
@@ -442,6 +447,12 @@ class TenantStore(Protocol):
         """The epochs as they are now."""
         ...
 
+    async def moved(self, kind: RecordKind, since: int) -> tuple[int, set[str]] | None:
+        """An epoch of a followed kind, and the ids of all that was written of it by then since its epoch was `since`.
+        None where that is not known any more.
+        """
+        ...
+
     async def entity(self, entity_id: str) -> StoredEntity | None:
         """One entity by id."""
         ...
@@ -621,6 +632,13 @@ class Store(Protocol):
 
     async def ping(self) -> None:
         """Raises StoreUnavailable when the store does not answer."""
+        ...
+
+    async def follow(self, moved: Callable[[str], None], alive: Callable[[], None]) -> None:
+        """Hear of what other processes write: `moved` is told the tenant whose epochs may have moved, `alive` is called at
+        least every other second while nothing can have been missed. Runs until cancelled; returns where there are no
+        other processes.
+        """
         ...
 
     async def tenant(self, name: str = "") -> TenantStore:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -19,13 +20,14 @@ from broker.config import Limits
 from broker.ending import end
 from broker.errors import StoreUnavailable
 from broker.jsonld.context import Context
-from broker.outbound import Outbound
+from broker.outbound import Transport
 from broker.stores.base import OutboxRow, TenantStore
 from broker.subscriptions.figures import measure
 from broker.subscriptions.lane import TROUBLE_SECONDS, Lane, Means, lease_name
 from broker.subscriptions.linked import NOTHING, Hidden
 from broker.subscriptions.periodic import LEASE as PERIODIC_LEASE
 from broker.subscriptions.periodic import Periodic
+from broker.subscriptions.receivers.telling import Telling
 from broker.subscriptions.settle import Settler
 from broker.subscriptions.state import DeliveryState
 from broker.subscriptions.waiting import Room
@@ -51,13 +53,14 @@ class Delivery:
 
     `owner` names this process in leases. `resolve_context` gives the names of a subscription's @context (None: the core
     one) and may raise LdContextNotAvailable. `shared`: other processes use the same store. `tenant`: notifications say it.
-    `personal` says what only granted subscriptions are told of; `limits`: of linked entities.
+    `personal` says what only granted subscriptions are told of; `limits`: of linked entities;
+    `telling` makes the messages to ready receivers.
     """
 
     def __init__(
         self,
         store: TenantStore,
-        outbound: Outbound,
+        outbound: Transport,
         settings: DeliverySettings,
         clock: Clock,
         owner: str,
@@ -67,6 +70,7 @@ class Delivery:
         tenant: str = "",
         personal: Callable[[], Awaitable[Hidden]] = _nothing_hidden,
         limits: Limits | None = None,
+        telling: Telling | None = None,
     ) -> None:
         limits = limits or Limits()
         self._store = store
@@ -83,6 +87,7 @@ class Delivery:
             room=Room(),
             personal=personal,
             join_entities=limits.join_entities,
+            telling=telling,
             tenant=tenant,
         )
         self._periodic = Periodic(
@@ -126,12 +131,15 @@ class Delivery:
         """How the delivery of a subscription stands here, where that is newer than what the store says; else None."""
         return self._settler.unwritten(subscription_id)
 
-    def refresh(self) -> None:
-        """Some subscription has changed: lanes read theirs again before they send. (Found out within a second anyway.)"""
-        self._means.generation += 1
+    def refresh(self, ids: Collection[str] | None = None) -> None:
+        """These subscriptions have changed (None: any may have): their lanes read them again before they send. (Found out
+        within a second anyway.)
+        """
         self._periodic.changed()
-        for lane in self._lanes.values():
-            lane.nudge()
+        if ids is None:
+            self._means.generation += 1
+        for lane in self._lanes.values() if ids is None else [self._lanes[one] for one in ids if one in self._lanes]:
+            lane.changed()
 
     async def run(self) -> None:
         """Deliver, until `stop` is called or this is cancelled. What was delivered is written down before it returns."""
@@ -224,14 +232,24 @@ class Delivery:
         while True:
             try:
                 epochs = await self._store.epochs()
-                epoch = (epochs.get("subscription", 0), epochs.get("steering", 0))
+                now = (epochs.get("subscription", 0), epochs.get("steering", 0))
             except StoreUnavailable:
-                epoch = known if known is not None else (0, 0)
-            if epoch != known:
+                now = known if known is not None else (0, 0)
+            if known is None or now[1] != known[1]:
+                # Operators are few: all lanes look again.
                 self.refresh()
                 self._rescan.set()
-            known = epoch
+            elif now[0] != known[0]:
+                await self._follow(known[0])
+            known = now
             await asyncio.sleep(WATCH_SECONDS)
+
+    async def _follow(self, since: int) -> None:
+        """Refresh what changed since an epoch."""
+        moved = None
+        with suppress(StoreUnavailable):
+            moved = await self._store.moved("subscription", since)
+        self.refresh(moved[1] if moved is not None else None)
 
     async def _settle_last(self) -> None:
         try:

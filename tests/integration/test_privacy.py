@@ -75,6 +75,15 @@ async def api(table: list[Route], store_url: str, tmp_path: Path) -> AsyncIterat
         yield api
 
 
+THIEF: dict[str, Any] = {
+    "name": "Thief",
+    "send": {"kind": "webhook", "url": "http://thief.example/"},
+    "alarms": {"severity": "informational"},
+    "thresholds": [{"id": "all", "type": KIND, "q": "temperature<0"}],
+}
+"""A ready receiver of all that there is."""
+
+
 @pytest.fixture
 async def apps() -> AsyncIterator[tuple[Receiver, Receiver]]:
     """One for who has the plain token, one for who is granted personal data."""
@@ -90,6 +99,8 @@ async def city(api: Api, apps: tuple[Receiver, Receiver]) -> Api:
         for kind in (KIND, "Alert", "Device"):
             body = {"id": f"urn:sub:{token[7:]}:{kind}", **subscription(app.url(), kind)}
             await api.ask("POST", "/subscriptions", body, status=201, Authorization=token)
+    care = {"name": "Care of anna-4711", "send": THIEF["send"], "active": False, "alarms": {}}
+    await api.ask("PUT", "/api/v1/receivers/care", care, status=201, Authorization=GRANTED)
     for number, payload in ((0, PAYLOAD), (1, elsys_temperature(1.5))):
         answer = await hear(api, number, payload)
         assert not told(answer, ""), "nor does the answer to the uplink"
@@ -123,6 +134,7 @@ async def ids_of(api: Api) -> dict[str, list[str]]:
         "entity": [HOME, f"urn:ngsi-ld:Device:{DEVICE}", f"urn:ngsi-ld:Alert:{alarms[0]}"],
         "attribute": ["temperature", "description", TEMPERATURE],
         "subscription": [f"urn:sub:{GRANTED[7:]}:{KIND}"],
+        "receiver": ["care"],
         "context": ["urn:ngsi-ld:none"],
         "document": ["knutpunkt-v1.jsonld"],
         "type": [KIND, "Alert", "Device"],
@@ -335,6 +347,9 @@ def bodies(ids: dict[str, list[str]]) -> dict[str, list[Any]]:
         + [{"type": "Query", "entities": [{"type": KIND}], "q": "temperature<0"}],
         "NewEvolution": [{"id": HOME, "type": KIND, "temperature": [{"type": "Property", "value": 3, **OBSERVED}]}],
         "Subscription": [],
+        "NewReceiver": [THIEF],
+        "CreatedReceiver": [{"id": "operations", **THIEF}],
+        "NewSigning": [{"secret": "known to a thief"}],
         "SubscriptionFragment": [{"notification": {"endpoint": {"uri": "http://thief.example/"}}}],
         "Device": [{"id": DEVICE, "model": "elsys-ers"}],
         "NewDevice": [{"model": "elsys-ers", "name": "mine"}],
@@ -457,6 +472,9 @@ REFUSED = {
     "POST /ngsi-ld/v1/temporal/entities",
     "PATCH /ngsi-ld/v1/subscriptions/{subscription}",
     "DELETE /ngsi-ld/v1/subscriptions/{subscription}",
+    "PUT /api/v1/subscriptions/{subscription}/signing",
+    "PUT /api/v1/receivers/{receiver}",
+    "DELETE /api/v1/receivers/{receiver}",
     "POST /api/v1/virtual-sensors",
     "PUT /api/v1/virtual-sensors/{sensor}",
     "PATCH /api/v1/virtual-sensors/{sensor}",

@@ -43,6 +43,7 @@ _GROUPS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
             "/api/v1/virtual-sensors/{sensor}/unshelve",
         ),
     ),
+    ("Receivers", "Tell people of alarms and thresholds: e-mail, Teams, webhooks.", ("/api/v1/receivers",)),
     ("Uplinks and history", "What came in, what waits, what was observed.", ("/api/v1/",)),
     ("Tenants", "Who shares this broker.", ("/api/v1/tenants",)),
     ("Operations", "Health, metrics, and this description.", ("/",)),

@@ -16,6 +16,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from broker.clock import Micros
 from broker.query.mongo_fields import touched_fields
 from broker.stores.base import ChangeSet, Conflict, EntityWrite, RecordWrite, UplinkUpdate, changed_kinds
+from broker.stores.mongo import moves
 from broker.stores.mongo.documents import (
     Document,
     entity_document,
@@ -58,6 +59,7 @@ class Plan:
             UpdateOne({"_id": kind}, {"$inc": {"epoch": 1}}, upsert=True)
             for kind in sorted(changed_kinds(changes.records))
         ]
+        self._followed = moves.followed(changes.records)
         self._delivered = changes.delivered
         self._delivered_at = changes.delivered_at
         self._given_up = dict(changes.given_up)
@@ -79,6 +81,8 @@ class Plan:
             await database["feed"].insert_many(self._feed, session=session)
         if self._moved:
             await database["epochs"].bulk_write(self._moved, session=session, ordered=False)
+        if self._followed:
+            await moves.write(database, self._followed, session)
         if self._delivered and self._delivered_at is not None:
             await _remember(database, self._delivered, self._delivered_at, session)
         if self._delivered:

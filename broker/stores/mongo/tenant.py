@@ -39,7 +39,7 @@ from broker.stores.base import (
     UplinkStatus,
     plausible,
 )
-from broker.stores.mongo import discovery, leases
+from broker.stores.mongo import discovery, leases, moves
 from broker.stores.mongo.change_set import Plan
 from broker.stores.mongo.documents import (
     Document,
@@ -147,6 +147,11 @@ class MongoTenant:
         """See TenantStore."""
         with translated():
             return {row["_id"]: row["epoch"] async for row in self.database["epochs"].find()}
+
+    async def moved(self, kind: RecordKind, since: int) -> tuple[int, set[str]] | None:
+        """See TenantStore."""
+        with translated():
+            return await moves.read(self.database, kind, since)
 
     async def _load_entities(self, ids: set[str], snapshot: Snapshot) -> None:
         async for row in self._entities.find({"_id": {"$in": list(ids)}}, {"doc": 1, "version": 1}):

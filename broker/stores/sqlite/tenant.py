@@ -149,6 +149,10 @@ class SqliteTenant:
         """The epochs as they are now."""
         return self._memory.epochs
 
+    async def moved(self, kind: RecordKind, since: int) -> tuple[int, set[str]] | None:
+        """What was written of a followed kind since an epoch."""
+        return self._memory.moved(kind, since)
+
     async def entity(self, entity_id: str) -> StoredEntity | None:
         """One entity by id."""
         known = self._memory.entity(entity_id)
