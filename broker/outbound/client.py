@@ -26,7 +26,7 @@ from broker.config import Delivery
 from broker.outbound import signature
 from broker.outbound.address import AddressForbidden, check_address
 from broker.outbound.answer import NotHttp
-from broker.outbound.message import Message, shown_of, shown_uri
+from broker.outbound.message import Message, Standing, shown_of, shown_uri
 from broker.outbound.turns import Outcome, Resting, Turns, open_at_once
 from broker.outbound.wires import Unconnected, Wires
 
@@ -140,7 +140,7 @@ class Outbound:
         headers = {name: value for name, value in message.headers.items() if name.lower() not in taken} | ours
         shown = shown_of(message)
         answer = await self.post(
-            message.uri, message.body, headers, message.timeout, shown=shown, failed_before=message.failed_before
+            message.uri, message.body, headers, message.timeout, shown=shown, before=message.before
         )
         if not answer.ok:
             raise BadAnswer(f"'{shown}' answered {answer.status}.")
@@ -154,13 +154,13 @@ class Outbound:
         timeout: float,  # noqa: ASYNC109 - the endpoint's time, without the wait for a free connection
         *,
         shown: str = "",
-        failed_before: bool = False,
+        before: Standing = "new",
     ) -> Answer:
         """POST `body` to `url`; the answer's status, whatever it is. `timeout` in seconds, from the connection on.
 
         `shown`: what to call the URL in error texts.
 
-        `failed_before`: the endpoint did not take the last one, as is known from before the start.
+        `before`: how the endpoint took the last one, as is known from before the start.
         Raises Forbidden, Unreachable, TimedOut, HostResting.
         """
         target = _target(url)
@@ -169,7 +169,7 @@ class Outbound:
             async with asyncio.timeout(timeout):
                 return Answer(await self._wires.post(target, body, headers, _connect_seconds(timeout)))
 
-        return await self._guarded(target, send, timeout, shown=shown, failed_before=failed_before)
+        return await self._guarded(target, send, timeout, shown=shown, before=before)
 
     async def get(self, url: str, *, accept: str, max_bytes: int, timeout: float) -> bytes:  # noqa: ASYNC109 - see post
         """The body behind `url`, at most `max_bytes`, in `timeout` seconds.
@@ -227,12 +227,12 @@ class Outbound:
         seconds: float,
         *,
         shown: str = "",
-        failed_before: bool = False,
+        before: Standing = "new",
     ) -> OutcomeT:
         """`request` when it is its turn, its failures in our words."""
         shown = shown or shown_uri(str(target))
         try:
-            turn = await self._turns.begin(*_peers(target), seconds, failed_before=failed_before)
+            turn = await self._turns.begin(*_peers(target), seconds, before=before)
         except Resting as resting:
             name = resting.name if resting.name == str(target.origin()) else shown
             raise HostResting(

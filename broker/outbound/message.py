@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 from urllib.parse import urlsplit
+
+Standing = Literal["proven", "new", "failing"]
+"""Of an endpoint: it answered the last time, was never asked, did not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +30,8 @@ class Message:
     """To sign it with; none: it is not signed."""
     private: bool = False
     """Whoever knows the URI may send to it: of it, only the host is told."""
-    failed_before: bool = False
-    """The endpoint did not take the last one, as is known from before the start."""
+    before: Standing = "new"
+    """How the endpoint took the last one, as is known from before the start."""
     at: int = 0
     """Now, seconds since 1970: a signature says it."""
 

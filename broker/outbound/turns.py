@@ -23,13 +23,13 @@ from prometheus_client import Gauge
 
 from broker import metrics
 from broker.outbound.breaker import Breaker
+from broker.outbound.message import Standing
 
 log = structlog.get_logger(__name__)
 
 REMEMBERED: Final = 20_000
 """Endpoints, and hosts, that are remembered, count; those in use always are."""
 
-Standing = Literal["proven", "new", "failing"]
 Outcome = Literal["answered", "silent", "unreachable"]
 SHARES: Final[dict[Standing, int]] = {"proven": 1, "new": 2, "failing": 4}
 """One of so many connections they may have at most."""
@@ -122,15 +122,15 @@ class Turns:
         self._under_way = {standing: metrics.outbound_requests.labels(standing) for standing in SHARES}
         self._waiting = metrics.outbound_waiting
 
-    async def begin(self, host: str, url: str, seconds: float, *, failed_before: bool = False) -> Turn:
+    async def begin(self, host: str, url: str, seconds: float, *, before: Standing = "new") -> Turn:
         """A request to `url` at `host`, which has `seconds` to answer; waits until it is its turn. Raises Resting.
 
-        `end` it. `failed_before`: the caller knows that an endpoint that is new here is failing.
+        `end` it. `before`: what the caller knows of an endpoint that is new here.
         """
         there = _known(self._hosts, host, lambda: _Host(host, self._host_connections, self._now))
         endpoint = _known(self._endpoints, (url, seconds), lambda: _Endpoint(url, self._now))
-        if failed_before and endpoint.standing == "new":
-            endpoint.standing = "failing"
+        if endpoint.standing == "new":
+            endpoint.standing = before
         there.users += 1
         endpoint.users += 1
         held: list[asyncio.Semaphore] = []

@@ -310,11 +310,12 @@ class Lane:
     async def _message(self, subscription: Subscription, head: _Head) -> Message | None:
         """What to send; None: nothing, after all."""
         most, now = self._means.settings.timeout_seconds, self._means.clock.now()
-        failed_before = self._state is not None and self._state.attempts > 0
+        assert self._state is not None
+        before = self._state.standing
         if subscription.rules is not None:
             assert self._means.telling is not None
             message = await self._means.telling.message(subscription, head.entries, now, most)
-            return replace(message, failed_before=failed_before) if message is not None else None
+            return replace(message, before=before) if message is not None else None
         if self._names is None:
             self._names = await self._means.resolve_context(subscription.context)
         linked = await linked_to(subscription, head.entries, self._names, self._means)
@@ -336,7 +337,7 @@ class Lane:
             info=endpoint.notifier_info,
             secrets=valid_secrets(subscription.signing, now),
             at=now // SECOND,
-            failed_before=failed_before,
+            before=before,
         )
 
     def _succeeded(self, head: _Head) -> None:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from broker.clock import SECOND, Micros, iso
 from broker.config import Delivery
+from broker.outbound.message import Standing
 
 ERROR_CHARACTERS = 500
 
@@ -34,6 +35,13 @@ class DeliveryState(Struct, frozen=True):
     def sending(self, now: Micros) -> DeliveryState:
         """While one is on its way: it counts as sent (5.8.6), whatever becomes of it."""
         return replace(self, times_sent=self.times_sent + 1, last_notification=now)
+
+    @property
+    def standing(self) -> Standing:
+        """What is known of the endpoint."""
+        if self.attempts:
+            return "failing"
+        return "proven" if self.last_success else "new"
 
     def succeeded(self, now: Micros) -> DeliveryState:
         """After a notification was taken."""

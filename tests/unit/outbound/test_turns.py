@@ -77,6 +77,15 @@ async def test_silent_neighbours_on_a_host_leave_room_for_the_others() -> None:
         await go(made, "http://host", "/never-seen", "answered")
 
 
+async def test_after_a_restart_those_that_answered_before_do_not_wait_for_those_that_were_never_asked() -> None:
+    async with turns(host_connections=8) as (made, _), AsyncExitStack() as stack:
+        for number in range(100):
+            await hang(stack, made, "http://host", f"/never-asked{number}")
+        async with asyncio.timeout(5):
+            turn = await made.begin("http://host", "http://host/fine", SECONDS, before="proven")
+        turn.end("answered")
+
+
 async def test_an_endpoint_that_did_not_answer_gets_one_request_at_a_time_until_it_does() -> None:
     async with turns() as (made, _), AsyncExitStack() as stack:
         entered = 0
