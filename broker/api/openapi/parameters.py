@@ -184,6 +184,7 @@ MANAGEMENT: Final[dict[str, Known]] = {
         {"type": "string", "enum": ["silence", "battery", "radio", "frameLoss", "implausible", "threshold"]},
     ),
     "lastEventId": Known("As the header Last-Event-ID, for who cannot send it.", TEXT),
+    "id": Known("Only these entities, comma-separated.", TEXT, "", "urn:ngsi-ld:Room:214"),
     "limit": Known("Most on one page.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
     "managedBy": Known("Only what has this owner mark (`knutpunkt apply --owner`).", TEXT, "", "city-in-git"),
     "model": Known("Only of this device model.", TEXT, "", "elsys-ers-co2"),
@@ -229,6 +230,7 @@ MANAGEMENT: Final[dict[str, Known]] = {
         "Only uplinks that this became of.",
         {"type": "string", "enum": ["applied", "quarantined", "rejected", "discarded"]},
     ),
+    "strict": Known("Attributes that neither the models nor we know are deviations, too.", FLAG),
     "ticket": Known("A ticket in place of a token, for who cannot send headers.", TEXT),
     "to": Known("Changes made before this time; without it, up to now.", MOMENT, "", "2026-01-31T13:00:00Z"),
     "swap": Known("Rows may put another device where one is; otherwise that is a problem.", FLAG),
@@ -269,6 +271,11 @@ SPECIAL: Final[dict[tuple[str, str], Known]] = {
     ("actuation_of_sensor", "status"): _COMMAND_STATUS,
     ("attributes_delete", "datasetId"): Known("The instance to delete; without it the default one.", TEXT, "6.7.3.2"),
     ("places_import_import_places", "type"): Known("Type of rows that say none.", TEXT, "", "Building"),
+    ("model_check_check", "type"): Known("Only of these types, as in NGSI-LD's 'type'.", TEXT, "", "WasteContainer"),
+    ("model_check_check", "limit"): Known(
+        "Most deviations that are listed; all are counted.",
+        {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+    ),
     ("places_listed", "after"): Known("Where the page begins, as 'next' of the page before says it.", TEXT),
     ("places_overview", "after"): Known("Id of the last entity on the page before.", TEXT),
     ("places_overview", "limit"): Known(
