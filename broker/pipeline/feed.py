@@ -219,10 +219,11 @@ class Feed:
             while not self.closed and idle < LINGER_SECONDS:
                 try:
                     rows = await tail.read(READ_SECONDS)
-                except (StoreUnavailable, PositionGone) as error:
+                except Exception as error:
+                    # Whatever it is, those who listen must not wait for nothing: they are told of the hole, or there is none.
                     log.warning("feed.interrupted", reason=str(error) or type(error).__name__)
                     await tail.close()
-                    tail = await self._again(lost=isinstance(error, PositionGone))
+                    tail = await self._again(lost=not isinstance(error, StoreUnavailable))
                     continue
                 for position, row in rows:
                     self._add(FeedEvent(position, row))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import shutil
 import time
 from collections.abc import AsyncIterator
@@ -452,3 +453,30 @@ async def test_a_browser_follows_and_comes_back_after_a_restart(tmp_path: Path) 
             await process.kill()
     assert [one["kind"] for one in found] == ["ready", "entityUpdated"]
     assert found[1]["data"]["entity"]["count"] == 2
+
+
+async def test_the_command_of_the_documentation_runs(tmp_path: Path) -> None:
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("needs curl")
+    text = (Path(__file__).parents[2] / "docs" / "stream.md").read_text("utf-8")
+    command = text.partition("```console\n")[2].partition("\n```")[0]
+    async with running_broker(tmp_path) as api:
+        words = shlex.split(command.replace("http://127.0.0.1:1026", api.url))
+        assert words[0] == "curl"
+        reading = await asyncio.create_subprocess_exec(curl, "-s", *words[1:], stdout=asyncio.subprocess.PIPE)
+        try:
+            assert reading.stdout is not None
+            async with asyncio.timeout(20):
+                head = await reading.stdout.readuntil(b'data: {"resumed":false}\n\n')
+                assert head.startswith(b"retry: 2000\n\nevent: ready\nid: ")
+                room = {
+                    "id": "urn:ngsi-ld:Room:214",
+                    "type": "Room",
+                    "temperature": {"type": "Property", "value": 21.5},
+                }
+                await api.ask("POST", "/entities", room, status=201)
+                assert b'"temperature":21.5' in await reading.stdout.readuntil(b"}}\n\n")
+        finally:
+            reading.kill()
+            await reading.wait()

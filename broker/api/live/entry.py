@@ -30,8 +30,8 @@ class Entry:
         self._services = services
         self._tickets = Tickets(http.token, http.personal_token)
         self._tokens = BearerTokens(http.token, http.personal_token)
-        self._used: dict[str, Micros] = {}
-        """Name of the lease of a ticket that was used here -> until when it must be remembered."""
+        self._used: dict[str, tuple[Micros, str, Tenant]] = {}
+        """Name of the lease of a ticket that was used here -> until when it must be remembered, its owner and place."""
 
     async def sell(self, request: web.Request) -> tuple[str, Ticket]:
         """A ticket with what the request is granted."""
@@ -76,12 +76,13 @@ class Entry:
         """Once: in this process it is known here, among several by a lease."""
         now = self._services.clock.now()
         name = f"ticket:{ticket.id}"
-        old = [each for each, until in self._used.items() if until <= now]
-        for each in old:
-            del self._used[each]
         if name in self._used:
             raise Unauthorized("The ticket was used already: ask for another one.")
-        self._used[name] = now + int(LEASE_SECONDS * SECOND)
-        # By a name of its own, so that not even this process takes it twice.
-        if not await tenant.store.lease(name, self._services.clock.new_id(), LEASE_SECONDS):
+        owner = self._services.clock.new_id()  # of its own, so that not even this process takes it twice
+        self._used[name] = (now + int(LEASE_SECONDS * SECOND), owner, tenant)
+        if not await tenant.store.lease(name, owner, LEASE_SECONDS):
             raise Unauthorized("The ticket was used already: ask for another one.")
+        for each, (until, holder, where) in list(self._used.items()):
+            if until <= now:
+                del self._used[each]
+                await where.store.release([each], holder)

@@ -22,8 +22,8 @@ from broker.stores.mongo.failures import translated
 READ: Final = 500
 """Rows given at once, count."""
 INSERTED: Final[list[dict[str, Any]]] = [{"$match": {"operationType": "insert"}}]
-GONE: Final = frozenset({9, 50, 260, 280, 286, 40647, 50811})
-"""Codes of MongoDB: not a resume token, or one that the oplog does not reach back to."""
+GONE: Final = frozenset({9, 50, 260, 280, 286, 10334, 40647, 50811})
+"""Codes of MongoDB: not a resume token, one that the oplog does not reach back to, or a change too large to be told of."""
 POSITION_CHARACTERS: Final = 2000
 LOOK_SECONDS: Final = 0.5
 """How long the server is asked to wait for the next change."""
