@@ -300,12 +300,12 @@ async def test_one_process_steers_what_the_other_delivers(
 
 async def test_a_replay_goes_on_after_a_kill_and_owes_nothing_twice(store_url: str, tmp_path: Path) -> None:
     async with receiving() as app:
-        broker = BrokerProcess(store_url, tmp_path)
+        broker = BrokerProcess(store_url, tmp_path, {"KNUTPUNKT_DELIVERY_LEASE_SECONDS": "2"})
         await broker.start()
         try:
-            since, number = now(), 3000 if store_url.startswith("sqlite") else 1000  # the stand-in is slow
-            for start in range(0, number, 500):
-                await _count(broker, *range(start, start + 500), entities=500)
+            since, number = now(), 3000 if store_url.startswith("sqlite") else 700  # the stand-in is slow
+            for start in range(0, number, 350):
+                await _count(broker, *range(start, min(start + 350, number)), entities=350)
             await _subscribe(broker, app)
             await broker.ask("POST", FIGURES.replace("delivery", f"replay?from={since}"))
             await app.wait_for(100)
