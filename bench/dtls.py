@@ -72,7 +72,6 @@ async def _round(
                 raise AssertionError(f"{what}: {held[name]} {name}, at most {most} are allowed")
         counts = ", ".join(f"{held[name]:,} {name.removeprefix('dtls ')}" for name in bounds)
         figures.append(Figure(f"DTLS round {number}: {what}", f"{memory:.1f} MB; {counts}", "", {"megabytes": memory}))
-        print(f"  {figures[-1].name}: {figures[-1].text}", flush=True)
 
     rate = await _sessions(broker, port, keys, HANDSHAKES, closed=True)
     await told(

@@ -1,12 +1,13 @@
 """Matching: what a change costs with ten subscriptions that match, and with 100,000 of which ten match; loading them.
 
-No I/O. The others differ from the ten in one thing: the entity's id, the type, the attribute, a value or bound in q, the id
-pattern, the scope or the area.
+Matching does no I/O. The others differ from the ten in one thing: the entity's id, the type, the attribute, a value or bound in q, the id
+pattern, the scope or the area. Last, a broker that starts with so many, and creates more.
 """
 
 from __future__ import annotations
 
 import gc
+import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,17 +15,20 @@ from typing import Any
 
 from bench.figures import Figure
 from broker.clock import Clock, iso
-from broker.config import Limits
+from broker.config import Limits, StoreSettings
 from broker.jsonld.resolver import ContextResolver
 from broker.ngsild.change import EntityChange
 from broker.ngsild.model import DEFAULT_VOCAB, LOCATION, Entity
 from broker.outbound import Fetched
-from broker.stores.base import Record
+from broker.stores.base import ChangeSet, Record, RecordWrite
+from broker.stores.open import create_store
 from broker.subscriptions.index import SubscriptionIndex
 from broker.subscriptions.model import parse_subscription
+from tests.support.broker import BrokerProcess
 
 MATCHING = 10
 MANY = 100_000
+CREATED = 100
 ROUND_SECONDS = 0.3
 ROUNDS = 5
 Members = dict[str, Any]
@@ -57,7 +61,39 @@ async def run(store: str, folder: Path) -> list[Figure]:
                 {"many_us": many, "few_us": few, "ratio": many / few, "load_seconds": load, "kilobytes_each": size},
             )
         )
+    figures.append(await _running(store, folder))
     return figures
+
+
+async def _running(store: str, folder: Path) -> Figure:
+    """A broker that starts with as many, and gets some more."""
+    opened = create_store(StoreSettings(url=store), Clock())
+    await opened.open()
+    tenant = await opened.tenant()
+    for start in range(0, MANY, 1000):
+        some = _records(KINDS["entity id"], range(start, start + 1000))
+        writes = [RecordWrite(one.kind, one.id, one.body, one.version) for one in some]
+        await tenant.commit(ChangeSet(records=writes))
+    await opened.close()
+    broker = BrokerProcess(store, folder, {"KNUTPUNKT_LOG_LEVEL": "warning"})
+    began = time.perf_counter()
+    await broker.start()
+    started = time.perf_counter() - began
+    times = []
+    for number in range(CREATED):
+        document = _document(number + MANY, KINDS["entity id"](number + MANY))
+        began = time.perf_counter()
+        await broker.ask("POST", "/ngsi-ld/v1/subscriptions", document)
+        times.append((time.perf_counter() - began) * 1000)
+    assert broker.process is not None
+    memory = _resident(broker.process.pid) / 1e6
+    await broker.stop()
+    return Figure(
+        f"a broker with {MANY:,} subscriptions",
+        f"ready {started:.1f} s after its start, {memory:.0f} MB; another one is created in {statistics.median(times):.1f} ms",
+        "",
+        {"start_seconds": started, "megabytes": memory, "create_ms": statistics.median(times)},
+    )
 
 
 def _other(number: int) -> int:
@@ -67,40 +103,45 @@ def _other(number: int) -> int:
 
 def _measure(members: Callable[[int], Members], count: int) -> tuple[float, float, float]:
     """Microseconds a change (the fastest round), seconds to load, kilobytes a subscription."""
-    contexts = ContextResolver(_no_network, Clock(), Limits())
-    stamp = Clock().stamp()
-
-    def records(numbers: range) -> list[Record]:
-        made = []
-        for number in numbers:
-            document = {
-                "id": f"urn:ngsi-ld:Subscription:{number:06d}",
-                "type": "Subscription",
-                "entities": [{"type": "Room"}],
-                "notification": {"endpoint": {"uri": "http://app.example.org/notify"}},
-                **members(number),
-            }
-            body = parse_subscription(document, contexts.core, None, Limits(), stamp, "")
-            made.append(Record("subscription", document["id"], body, stamp.version))
-        return made
-
     gc.collect()
     before, load = _resident(), 0.0
     index = SubscriptionIndex()
     for start in range(0, count, 1000):
-        some = records(range(start, min(start + 1000, count)))
+        some = _records(members, range(start, min(start + 1000, count)))
         began = time.perf_counter()
         for record in some:
             index.put(record)
         load += time.perf_counter() - began
         del some
     size = (_resident() - before) / count / 1024
-    change, now = _change(stamp.now), stamp.now
+    now = Clock().now()
+    change = _change(now)
     found = index.match(change, now)
     wanted = [f"urn:ngsi-ld:Subscription:{number:06d}" for number in range(MATCHING)]
     if found != wanted:
         raise AssertionError(f"{found[:20]} were found, not {wanted}")
     return min(_round(lambda: index.match(change, now)) for _ in range(ROUNDS)), load, size
+
+
+def _document(number: int, members: Members) -> dict[str, Any]:
+    return {
+        "id": f"urn:ngsi-ld:Subscription:{number:06d}",
+        "type": "Subscription",
+        "entities": [{"type": "Room"}],
+        "notification": {"endpoint": {"uri": "http://app.example.org/notify"}},
+        **members,
+    }
+
+
+def _records(members: Callable[[int], Members], numbers: range) -> list[Record]:
+    contexts = ContextResolver(_no_network, Clock(), Limits())
+    stamp = Clock().stamp()
+    made = []
+    for number in numbers:
+        document = _document(number, members(number))
+        body = parse_subscription(document, contexts.core, None, Limits(), stamp, "")
+        made.append(Record("subscription", document["id"], body, stamp.version))
+    return made
 
 
 def _round(task: Callable[[], object]) -> float:
@@ -142,9 +183,9 @@ def _change(at: int) -> EntityChange:
     return EntityChange(after["id"], after, after, {DEFAULT_VOCAB + "temperature": "attributeUpdated"})
 
 
-def _resident() -> int:
-    """Bytes of memory that this process has."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+def _resident(process: int | str = "self") -> int:
+    """Bytes of memory that a process has."""
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * 4096
 
 
 async def _no_network(url: str) -> Fetched:

@@ -174,6 +174,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             tenant = await store.tenant(name)
             shared = not settings.store.url.startswith("sqlite:")
             personal = PersonalData(tenant, trust_seconds=SHARED_TRUST_SECONDS if shared else 0.0)
+            index = SubscriptionIndex()
             delivery = Delivery(
                 tenant,
                 transports,
@@ -185,9 +186,9 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
                 tenant=name,
                 personal=personal.now,
                 limits=settings.limits,
+                known=index.known,
                 telling=_telling(tenant, personal, settings, contexts, clock),
             )
-            index = SubscriptionIndex()
             writer = Writer(
                 tenant,
                 clock,

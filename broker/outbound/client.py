@@ -235,9 +235,9 @@ class Outbound:
         try:
             turn = await self._turns.begin(*_peers(target), seconds, failed_before=failed_before)
         except Resting as resting:
+            name = resting.name if resting.name == str(target.origin()) else shown
             raise HostResting(
-                f"'{resting.name if resting.name == str(target.origin()) else shown}' has not answered lately; it is tried again in {resting.seconds:.1f} s.",
-                resting.seconds,
+                f"'{name}' has not answered lately; it is tried again in {resting.seconds:.1f} s.", resting.seconds
             ) from None
         answered: Outcome | None = None
         try:

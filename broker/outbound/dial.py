@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 
 from broker.outbound.address import AddressForbidden, check_address
@@ -16,7 +17,11 @@ async def dial(host: str, port: int, *, private: bool) -> socket.socket:
     loop = asyncio.get_running_loop()
     failed: OSError | None = None
     forbidden: AddressForbidden | None = None
-    for family, kind, protocol, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:
+        raise OSError(errno.EINVAL, "its name is none that there can be") from None
+    for family, kind, protocol, _, address in found:
         try:
             check_address(str(address[0]), private=private)
         except AddressForbidden as error:

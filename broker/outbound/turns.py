@@ -66,6 +66,7 @@ class _Peer:
 
     def __init__(self, name: str, what: str, now: Callable[[], float]) -> None:
         self._name = name
+        self._what = what
         self.breaker = Breaker(now)
         self.users = 0
         self._resting = metrics.outbound_resting.labels(what)
@@ -81,7 +82,9 @@ class _Peer:
         if self.breaker.open != self._counted:
             self._counted = self.breaker.open
             self._resting.inc(1 if self._counted else -1)
-            log.info("outbound.rests" if self._counted else "outbound.back", peer=self._name)
+            # Of an endpoint only the host: paths are secrets at times.
+            host = "/".join(self._name.split("/")[:3])
+            log.info("outbound.rests" if self._counted else "outbound.back", what=self._what, host=host)
 
     def forget(self) -> None:
         if self._counted:

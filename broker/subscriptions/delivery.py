@@ -30,6 +30,7 @@ from broker.subscriptions.periodic import Periodic
 from broker.subscriptions.receivers.telling import Telling
 from broker.subscriptions.settle import Settler
 from broker.subscriptions.state import DeliveryState
+from broker.subscriptions.subscription import Subscription
 from broker.subscriptions.waiting import Room
 
 log = structlog.get_logger(__name__)
@@ -54,7 +55,8 @@ class Delivery:
     `owner` names this process in leases. `resolve_context` gives the names of a subscription's @context (None: the core
     one) and may raise LdContextNotAvailable. `shared`: other processes use the same store. `tenant`: notifications say it.
     `personal` says what only granted subscriptions are told of; `limits`: of linked entities;
-    `telling` makes the messages to ready receivers.
+    `telling` makes the messages to ready receivers. `known` gives what is in memory of a subscription, and its version; the
+    store is asked for others.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Delivery:
         tenant: str = "",
         personal: Callable[[], Awaitable[Hidden]] = _nothing_hidden,
         limits: Limits | None = None,
+        known: Callable[[str], tuple[Subscription, int] | None] = lambda _: None,
         telling: Telling | None = None,
     ) -> None:
         limits = limits or Limits()
@@ -89,6 +92,7 @@ class Delivery:
             join_entities=limits.join_entities,
             telling=telling,
             tenant=tenant,
+            known=known,
         )
         self._periodic = Periodic(
             store,

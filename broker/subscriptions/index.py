@@ -55,6 +55,11 @@ class SubscriptionIndex:
         subscription = self._subscriptions.get(subscription_id)
         return subscription is not None and subscription.notification.show_changes
 
+    def known(self, subscription_id: str) -> tuple[Subscription, int] | None:
+        """One subscription and the version of its record."""
+        subscription = self._subscriptions.get(subscription_id)
+        return (subscription, self._versions[subscription_id]) if subscription is not None else None
+
     def replace(self, records: Iterable[Record]) -> None:
         """These and no others."""
         all_of_them = list(records)

@@ -61,6 +61,11 @@ _GIVEN_UP = metrics.notifications.labels("given_up")
 _DROPPED = metrics.notifications.labels("dropped")
 
 
+def _unknown(_: str) -> None:
+    """The store has to be asked."""
+    return None
+
+
 @dataclass(slots=True)
 class Means:
     """What all lanes share."""
@@ -79,6 +84,8 @@ class Means:
     """What is personal now: only a granted subscription is told of it, by a join too."""
     join_entities: int = Limits().join_entities
     """Linked entities of one notification at most."""
+    known: Callable[[str], tuple[Subscription, int] | None] = _unknown
+    """A subscription that is in memory, and its version."""
     telling: Telling | None = None
     """What messages to ready receivers are made with."""
     tenant: str = ""
@@ -436,21 +443,24 @@ class Lane:
         generation = (self._means.generation, self._changes)
         if self._generation == generation:
             return self._subscription
-        record = await self._means.store.record("subscription", self.subscription_id)
+        known = self._means.known(self.subscription_id) or await self._read()
         if self._state is None:
             kept = await self._means.store.record("delivery_state", self.subscription_id)
             self._state = read_state(kept.body if kept is not None else None)
         await self._follow_steering()
-        if record is None:
+        if known is None:
             self._subscription = None
-        elif self._subscription is None or record.version != self._version:
+        elif self._subscription is None or known[1] != self._version:
             if self._subscription is not None and self._state.attempts:
                 self._state = self._state.at_once()  # it was changed: whatever was wrong may be right now
-            self._subscription = compile_subscription(record.body, UNLIMITED)
-            self._version = record.version
+            self._subscription, self._version = known
             self._names = None
         self._generation = generation
         return self._subscription
+
+    async def _read(self) -> tuple[Subscription, int] | None:
+        record = await self._means.store.record("subscription", self.subscription_id)
+        return (compile_subscription(record.body, UNLIMITED), record.version) if record is not None else None
 
     async def _follow_steering(self) -> None:
         """An operator's word. Whatever it is, what is in memory may not be what is owed any more."""

@@ -16,6 +16,7 @@ import pytest
 from broker.config import Delivery as DeliverySettings
 from broker.subscriptions.signing import SetSecret
 from tests.integration.test_delivery import City, opened
+from tests.support.api import running_broker
 from tests.support.bad_server import Bad
 from tests.support.mosquitto import Mosquitto, make_certificates
 from tests.support.mqtt_receiver import Published, subscribed
@@ -242,3 +243,31 @@ async def test_brokers_that_say_nothing_leave_connections_to_the_others(tmp_path
             assert city.transports is not None and len(city.transports.mqtt) <= 4
             await delivery.stop(0.1)
     assert counted(messages) == list(range(1, 22))
+
+
+async def test_an_app_asks_for_it_by_api_and_its_password_is_told_to_nobody_else(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with Mosquitto(tmp_path / "mqtt", users={"app": "s3cret"}) as broker:
+        uri = broker.url.replace("mqtt://", "mqtt://app:s3cret@") + "/north/rooms"
+        document = {
+            "id": "urn:x:mqtt",
+            "type": "Subscription",
+            "entities": [{"type": "Room"}],
+            "notification": endpoint(uri, MQTT_QoS="2", MQTT_Version="mqtt3.1.1"),
+        }
+        async with (
+            subscribed(broker.port, user="app", password="s3cret") as app,
+            running_broker(tmp_path) as api,
+        ):
+            await api.ask("POST", "/subscriptions", document, status=201, NGSILD_Tenant="north")
+            room = {"id": "urn:x:1", "type": "Room", "number": {"type": "Property", "value": 214}}
+            await api.ask("POST", "/entities", room, status=201, NGSILD_Tenant="north")
+            (message,) = await app.wait_for(1)
+            shown = (await api.ask("GET", "/subscriptions/urn:x:mqtt", status=200, NGSILD_Tenant="north")).json()
+            assert shown["notification"]["endpoint"]["uri"] == uri  # as it was given, to who reads the subscription
+            metrics = (await api.ask("GET", "/metrics", status=200)).body.decode()
+    assert (message.topic, message.qos) == ("north/rooms", 2)
+    assert message.metadata["NGSILD-Tenant"] == "north"
+    assert message.body["data"][0]["id"] == "urn:x:1"
+    assert "s3cret" not in metrics + "".join(capfd.readouterr())

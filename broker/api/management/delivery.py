@@ -17,12 +17,14 @@ from broker.api.tenant import tenant_of
 from broker.clock import iso
 from broker.errors import BadRequestData, Conflict, ResourceNotFound
 from broker.jsonio import loads
+from broker.outbound.message import shown_uri
 from broker.pipeline.discarding import discard
 from broker.pipeline.replays import EndReplay, StartReplay, history_replay, letters_replay, shown_replay
 from broker.query.builder import flag
 from broker.stores.base import Backlog, Needs, OutboxRow, Record, RecordKind
 from broker.subscriptions.lane import lease_name
 from broker.subscriptions.model import UNLIMITED
+from broker.subscriptions.receivers.model import RECEIVER
 from broker.subscriptions.standing import STATES, figures
 from broker.subscriptions.state import read_state
 from broker.subscriptions.steering import OutboxChanged, PauseDelivery, ResumeDelivery, read_steering
@@ -123,6 +125,10 @@ def routes(services: Services) -> list[Route]:
             until = now if until is None else min(until, now)
             if since >= until:
                 raise BadRequestData("'from' must be before 'to', and not in the future.")
+            if RECEIVER in record.body:
+                raise Conflict(
+                    "A ready receiver is told of what begins and ends: 'deadLetters=true' sends again what it missed."
+                )
             if compile_subscription(record.body, UNLIMITED).status(now) != "active":
                 raise Conflict(f"The subscription '{record.id}' is not active: nothing would match it.")
             body = history_replay(since, until)
@@ -179,12 +185,9 @@ async def _shown(services: Services, tenant: Tenant, records: Sequence[Record]) 
     for record in records:
         state, backlog = known.get(("delivery_state", record.id)), backlogs.get(record.id, Backlog())
         holder = holders.get(lease_name(record.id)) if tenant.process else ("" if backlog.owed else None)
-        document = record.body["document"]
         shown[record.id] = {
             "id": record.id,
-            "subscriptionName": document.get("subscriptionName"),
-            "description": document.get("description"),
-            "endpoint": document["notification"]["endpoint"]["uri"],
+            **_described(record.body),
             "delivery": {
                 "subscription": record.id,
                 **figures(
@@ -199,6 +202,23 @@ async def _shown(services: Services, tenant: Tenant, records: Sequence[Record]) 
             },
         }
     return shown
+
+
+def _described(body: dict[str, Any]) -> dict[str, Any]:
+    """What a subscription, or a ready receiver, is called, and where it sends; without what is secret there."""
+    if RECEIVER in body:
+        receiver = body[RECEIVER]
+        return {
+            "subscriptionName": receiver["name"],
+            "description": "A ready receiver (/api/v1/receivers).",
+            "endpoint": receiver["send"]["kind"],
+        }
+    document = body["document"]
+    return {
+        "subscriptionName": document.get("subscriptionName"),
+        "description": document.get("description"),
+        "endpoint": shown_uri(document["notification"]["endpoint"]["uri"]),
+    }
 
 
 def _named(holder: str | None, process: str) -> str | None:

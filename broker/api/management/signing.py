@@ -17,6 +17,7 @@ from broker.errors import ResourceNotFound
 from broker.subscriptions.signing import Secret, SetSecret, check_secret, hours, read_secrets
 
 ONE = "/api/v1/subscriptions/{subscription}/signing"
+TENANT = ("NGSILD-Tenant",)
 
 
 def routes(services: Services) -> list[Route]:
@@ -52,9 +53,9 @@ def routes(services: Services) -> list[Route]:
         return web.Response(status=204)
 
     return [
-        Route("GET", ONE, show, answers={200: "Signing"}),
-        Route("PUT", ONE, put, body="NewSigning", answers={200: "Signing"}),
-        Route("DELETE", ONE, end, answers={204: ""}),
+        Route("GET", ONE, show, headers=TENANT, answers={200: "Signing"}),
+        Route("PUT", ONE, put, headers=TENANT, body="NewSigning", answers={200: "Signing"}),
+        Route("DELETE", ONE, end, headers=TENANT, answers={204: ""}),
     ]
 
 

@@ -18,8 +18,6 @@ from broker.config import Limits, Settings
 _VARIABLE: Final = re.compile(r"\{(\w+)\}")
 _CLAUSES: Final = re.compile(r"\s*\(((?:\d+(?:\.\d+)+[, ]*)+)\)\s*$")
 _END: Final = re.compile(r"(?<=[.?]) ")
-_OF_SUBSCRIPTIONS: Final = "/api/v1/subscriptions"
-"""Each tenant's own, as in NGSI-LD."""
 _NGSI_LD: Final = "/ngsi-ld/"
 _MERGE_PATCH: Final = "application/merge-patch+json"
 _AS: Final = {
@@ -135,8 +133,6 @@ def _parameter(known: Known, name: str, place: str) -> dict[str, Any]:
 
 
 def _headers(route: Route) -> tuple[str, ...]:
-    if route.path.startswith(_OF_SUBSCRIPTIONS):
-        return ("NGSILD-Tenant", *route.headers)
     if not route.path.startswith(_NGSI_LD):
         return route.headers
     return ("NGSILD-Tenant", *(("Link",) if route.context else ()), *route.headers)

@@ -192,10 +192,11 @@ class MqttTransport:
     def _client(self, account: Account, where: str) -> _Client:
         client = self._clients.get(account)
         if client is None:
-            if len(self._clients) >= self._settings.mqtt_connections and not self._make_room():
-                raise HostResting(
-                    f"'{where}' waits: all {len(self._clients)} MQTT connections are in use.", FULL_SECONDS
-                )
+            most = self._settings.mqtt_connections
+            # Those that are not through (yet) have half of them, so that dead brokers never crowd out the others.
+            trying = sum(not one.connected for one in self._clients.values())
+            if trying >= max(1, most // 2) or (len(self._clients) >= most and not self._make_room()):
+                raise HostResting(f"'{where}' waits for one of {most} MQTT connections.", FULL_SECONDS)
             client = self._clients[account] = _Client(account, self._settings, self._tls)
         self._clients.move_to_end(account)
         client.users += 1
@@ -206,7 +207,11 @@ class MqttTransport:
 
     def _release(self, account: Account, client: _Client) -> None:
         client.users -= 1
-        if not client.users and self._clients.get(account) is client:
+        if client.users or self._clients.get(account) is not client:
+            return
+        if not client.connected:
+            self._drop(account)  # it did not get through, and takes no place meanwhile
+        else:
             client.idle = asyncio.get_running_loop().call_later(self._settings.mqtt_idle_seconds, self._drop, account)
 
     def _make_room(self) -> bool:

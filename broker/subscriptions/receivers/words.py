@@ -30,14 +30,11 @@ class About:
     """(id, name) of the places around it, the outermost first."""
 
     @property
-    def title(self) -> str:
-        """What people call it."""
-        return self.name or _short(self.id)
-
-    @property
-    def path(self) -> str:
-        """Where it is: 'Storskolan, room 214' read from the inside out, without itself."""
-        return ", ".join(name or _short(place) for place, name in reversed(self.way))
+    def where(self) -> str:
+        """'Room 214, Storskolan': from the inside out, itself first where it has a name, or nothing is around it."""
+        around = [name or _short(place) for place, name in reversed(self.way)]
+        own = self.name or ("" if around else _short(self.id))
+        return ", ".join([own, *around] if own else around)
 
     def within(self, places: Sequence[str]) -> bool:
         """Whether it is, or is within, one of `places`."""
@@ -95,7 +92,7 @@ def tell(event: Event, about: About, receiver: Receiver, link: str) -> Told:
         event=event,
         title=title,
         severity=words["severities"][event.severity],
-        where=_cut(", ".join(filter(None, (about.title, about.path)))),
+        where=_cut(about.where),
         text=_cut(text),
         at=moment(event.at, receiver.time_zone),
         since=moment(event.since, receiver.time_zone) if event.since is not None else "",
