@@ -201,7 +201,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
                 in_step=lambda: following is None or following.in_step(),
             )
             expiry = Expiry(tenant, writer, clock, settings.delivery.told_days)
-            replays = Replays(tenant, delivery, clock, personal, clock.new_id())
+            replays = Replays(tenant, delivery, clock, personal, clock.new_id(), settings.delivery.lease_seconds)
             feed = Feed(tenant, writer, clock, settings.streams)
             return Tenant(name, tenant, writer, delivery, expiry, personal, replays, feed)
 

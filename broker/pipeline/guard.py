@@ -12,7 +12,8 @@ from broker.clock import Stamp
 from broker.devices.revisions import PERSONAL
 from broker.entities.batch import Batch, Element
 from broker.errors import Conflict
-from broker.pipeline.feed import Feed, FeedEvent, Listener
+from broker.pipeline.feed import Feed, Listener
+from broker.pipeline.feed_event import FeedEvent
 from broker.pipeline.personal import PersonalData
 from broker.pipeline.tenants import Tenant, Tenants
 from broker.stores.base import Needs, Record, Snapshot, TenantStore
