@@ -294,6 +294,8 @@ class Writer:
         if self._personal is not None:
             self._personal.follow(effects.records)
             personal = self._personal.known
+        if effects.silent:
+            return
         serial = 0
         for change in effects.changes:
             for subscription_id in self._index.match(change, stamp.now, granted=personal.entity(change.entity_id)):

@@ -181,11 +181,17 @@ async def _add_registry_keys(database: AsyncDatabase[Document]) -> None:
         await records.bulk_write(changes, ordered=False)
 
 
+async def _index_brought(database: AsyncDatabase[Document]) -> None:
+    """History rows are found by the uplink that brought them."""
+    await database["history"].create_indexes([IndexModel([("uplink", 1)], name="uplink", sparse=True)])
+
+
 MIGRATIONS: Final[Mapping[int, Migration]] = {
     1: _create_collections,
     2: _add_moments,
     3: _remember_told,
     4: _add_registry_keys,
+    5: _index_brought,
 }
 """By the version that each leads to."""
 

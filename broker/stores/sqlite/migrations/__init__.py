@@ -15,6 +15,7 @@ from broker.stores.sqlite.migrations import (
     m0002_moments_and_census,
     m0003_superseded_and_lineage,
     m0004_registry_keys,
+    m0005_brought,
 )
 
 MIGRATIONS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (
@@ -22,6 +23,7 @@ MIGRATIONS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (
     m0002_moments_and_census.migrate,
     m0003_superseded_and_lineage.migrate,
     m0004_registry_keys.migrate,
+    m0005_brought.migrate,
 )
 
 
