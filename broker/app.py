@@ -43,6 +43,8 @@ from broker.pipeline.guard import GuardedTenants, guarded
 from broker.pipeline.intake import Uplink
 from broker.pipeline.personal import SHARED_TRUST_SECONDS, PersonalData
 from broker.pipeline.quarantine import Quarantine
+from broker.pipeline.reprocess.looking import Looking
+from broker.pipeline.reprocess.run import Reprocessings
 from broker.pipeline.retention import Retention
 from broker.pipeline.silence import Silence
 from broker.pipeline.tenants import Tenant, Tenants
@@ -75,6 +77,7 @@ class Parts:
     uplinks: Uplinks
     claims: Claims
     quarantine: Quarantine
+    reprocessings: Reprocessings
     silence: Silence
     retention: Retention
     downlinks: Downlinks
@@ -112,6 +115,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
         inner.create_task(_watched(stop, "tenants", parts.tenants.run()))
         inner.create_task(_watched(stop, "claims", _catch_up(parts, stop)))
         inner.create_task(_watched(stop, "quarantine", parts.quarantine.run(stop)))
+        inner.create_task(_watched(stop, "reprocessings", parts.reprocessings.run(stop)))
         inner.create_task(_watched(stop, "contexts", parts.upkeep.run()))
         inner.create_task(_watched(stop, "silence", parts.silence.run(stop)))
         inner.create_task(_watched(stop, "retention", parts.retention.run(stop)))
@@ -171,6 +175,10 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         read_again = _reader_of_kept(known, settings.limits)
         claims = Claims(asked.store, asked.writer, uplinks, read_again, clock, settings.limits)
         quarantine = Quarantine(asked.store, asked.writer, clock, settings.quarantine.keep_days)
+        looking = Looking(uplinks, read_again, settings.limits)
+        reprocessings = Reprocessings(
+            asked.store, asked.writer, here.writer, looking, clock, settings.reprocess.preview_seconds
+        )
         downlinks = Downlinks(asked.store, asked.writer, clock, settings.actuation, _senders(settings, known, clock))
         upkeep = Upkeep(contexts, ContextShelf(here.store, here.writer))
         silence = Silence(here.store, here.writer, clock, settings.alarms, clock.new_id())
@@ -185,6 +193,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             uplinks=uplinks,
             claims=claims,
             quarantine=quarantine,
+            reprocessings=reprocessings,
             silence=silence,
             retention=Retention(here.store, here.writer, here.personal, clock),
             downlinks=downlinks,
@@ -238,6 +247,7 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
         claims=parts.claims,
         downlinks=parts.downlinks,
         quarantine=parts.quarantine,
+        reprocessings=parts.reprocessings,
         uplink_doors=_uplink_doors(settings, parts.networks),
     )
     runner = make_runner(build_app(services), services)

@@ -13,6 +13,7 @@ from broker.pipeline.claims import Claims
 from broker.pipeline.downlinks import Downlinks
 from broker.pipeline.intake import Intake, Unread, Uplink
 from broker.pipeline.quarantine import Quarantine
+from broker.pipeline.reprocess.run import Reprocessings
 from broker.stores.base import Record, TenantStore
 from broker.stores.command import Command
 
@@ -106,5 +107,6 @@ class Services:
     claims: Claims
     downlinks: Downlinks
     quarantine: Quarantine
+    reprocessings: Reprocessings
     uplink_doors: Mapping[str, UplinkDoor] = field(default_factory=dict)
     """By the name of a source or a network, as in POST /api/v1/uplinks/{network}."""

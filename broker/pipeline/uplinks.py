@@ -67,7 +67,7 @@ class Uplinks:
         request = TRACE.get()
         TRACE.set(uplink_id)
         for _ in range(DECODE_TRIES):
-            decoded = await self._decode(uplink)
+            decoded = await self.decode(uplink)
             command = ApplyUplink(
                 uplink,
                 uplink_id,
@@ -81,10 +81,15 @@ class Uplinks:
             if not isinstance(receipt, Stale):
                 self._tell(uplink, receipt, decoded, request)
                 return receipt
-            self._registry.in_step(await self._store.epochs())
+            await self.in_step()
         raise Overloaded("The device's model is being changed; send the uplink again.")
 
-    async def _decode(self, uplink: Uplink) -> Decoded:
+    async def in_step(self) -> None:
+        """Look again at devices and models that have changed."""
+        self._registry.in_step(await self._store.epochs())
+
+    async def decode(self, uplink: Uplink) -> Decoded:
+        """What it says by its device's model, as it was at the last `in_step`. Raises Overloaded."""
         device = await self._registry.get("device", uplink.device_id)
         if device is None:
             return Decoded()

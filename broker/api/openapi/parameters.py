@@ -305,6 +305,7 @@ PATH: Final[dict[str, Known]] = {
     "model": Known("Id of a device model.", TEXT, "", "elsys-ers-co2"),
     "network": Known("Network server that pushes.", TEXT, "", "chirpstack"),
     "place": Known("Id of a place: of its entity.", URI, "", "urn:ngsi-ld:Building:school"),
+    "reprocessing": Known("Id of a reprocessing.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000003"),
     "sensor": Known("Id of a virtual sensor.", TEXT, "", "room-214-climate"),
     "subscription": Known("Id of a subscription.", URI, "6.11.2", "urn:ngsi-ld:Subscription:tour"),
     "swap": Known("Id of a swap.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000001"),
