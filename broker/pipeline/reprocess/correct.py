@@ -292,8 +292,6 @@ class Correct:
             after[entity_id] = effects.changes[-1].after
         for entity_id, observed in news.items():
             entity = after[entity_id] if entity_id in after else view.entity(entity_id)
-            if entity is None and self.kept.status == "applied":
-                continue  # an entity that somebody deleted stays so
             change, rows = observe(entity, observed, device_id=uplink.device_id, uplink_id=self.kept.id, stamp=stamp)
             if change is not None:
                 effects.changes.append(change)
