@@ -43,6 +43,7 @@ from broker.pipeline.guard import GuardedTenants, guarded
 from broker.pipeline.intake import Uplink
 from broker.pipeline.personal import SHARED_TRUST_SECONDS, PersonalData
 from broker.pipeline.quarantine import Quarantine
+from broker.pipeline.raw_uplinks import RawUplinks
 from broker.pipeline.reprocess.looking import Looking
 from broker.pipeline.reprocess.run import Reprocessings
 from broker.pipeline.retention import Retention
@@ -50,7 +51,7 @@ from broker.pipeline.silence import Silence
 from broker.pipeline.tenants import Tenant, Tenants
 from broker.pipeline.uplinks import Uplinks
 from broker.pipeline.writer import Writer
-from broker.stores.base import Store, UplinkRow
+from broker.stores.base import BYTES_DROPPED, Store, UplinkRow
 from broker.stores.open import create_store
 from broker.subscriptions.delivery import Delivery
 from broker.subscriptions.index import SubscriptionIndex
@@ -78,6 +79,7 @@ class Parts:
     claims: Claims
     quarantine: Quarantine
     reprocessings: Reprocessings
+    raw_uplinks: RawUplinks
     silence: Silence
     retention: Retention
     downlinks: Downlinks
@@ -169,7 +171,9 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
 
         tenants = Tenants(await make(""), make, settings.tenants, clock)
         here = tenants.default
-        uplinks = Uplinks(here.store, here.writer, clock, settings.limits, decoders)
+        raw = RawUplinks(settings.raw_uplinks.keep_days, tenants.stores, tenants.record_of, clock)
+        await raw.refresh()
+        uplinks = Uplinks(here.store, here.writer, clock, settings.limits, decoders, raw)
         asked = guarded(here)  # what handlers call looks at on whose behalf it is called
         known = networks(settings.networks)
         read_again = _reader_of_kept(known, settings.limits)
@@ -194,8 +198,9 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             claims=claims,
             quarantine=quarantine,
             reprocessings=reprocessings,
+            raw_uplinks=raw,
             silence=silence,
-            retention=Retention(here.store, here.writer, here.personal, clock),
+            retention=Retention(here.store, here.writer, here.personal, clock, raw=raw),
             downlinks=downlinks,
             networks=known,
         )
@@ -208,6 +213,8 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
 def _reader_of_kept(known: Networks, limits: Limits) -> Callable[[UplinkRow], Uplink]:
     def read_again(row: UplinkRow) -> Uplink:
         assert row.device_id is not None
+        if BYTES_DROPPED in row.meta:
+            raise ValueError("its bytes are not kept any more (raw_uplinks.keep_days)")
         return read_kept(
             known,
             source=row.source,
@@ -248,6 +255,7 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
         downlinks=parts.downlinks,
         quarantine=parts.quarantine,
         reprocessings=parts.reprocessings,
+        raw_uplinks=parts.raw_uplinks,
         uplink_doors=_uplink_doors(settings, parts.networks),
     )
     runner = make_runner(build_app(services), services)

@@ -13,6 +13,7 @@ from broker.pipeline.claims import Claims
 from broker.pipeline.downlinks import Downlinks
 from broker.pipeline.intake import Intake, Unread, Uplink
 from broker.pipeline.quarantine import Quarantine
+from broker.pipeline.raw_uplinks import RawUplinks
 from broker.pipeline.reprocess.run import Reprocessings
 from broker.stores.base import Record, TenantStore
 from broker.stores.command import Command
@@ -70,6 +71,14 @@ class Tenants(Protocol):
         """All but the default one, by name."""
         ...
 
+    async def record_of(self, name: str) -> Record | None:
+        """What is said of a tenant, '' for the default one."""
+        ...
+
+    async def keep_raw(self, name: str, keep_days: str | int | None) -> None:
+        """Say how long a tenant's raw uplinks are kept; None: as the settings have it. Raises NonexistentTenant."""
+        ...
+
 
 class UplinkReader(Protocol):
     """Reads what one network server pushes over HTTP."""
@@ -108,5 +117,6 @@ class Services:
     downlinks: Downlinks
     quarantine: Quarantine
     reprocessings: Reprocessings
+    raw_uplinks: RawUplinks
     uplink_doors: Mapping[str, UplinkDoor] = field(default_factory=dict)
     """By the name of a source or a network, as in POST /api/v1/uplinks/{network}."""

@@ -21,6 +21,7 @@ from broker.pipeline.apply_uplink import UNHEARD, ApplyUplink, Decoded, Stale
 from broker.pipeline.decoding import Decoders
 from broker.pipeline.intake import Receipt, Uplink
 from broker.pipeline.keep_message import KeepMessage
+from broker.pipeline.raw_uplinks import RawUplinks
 from broker.pipeline.writer import Writer
 from broker.stores.base import TenantStore, UplinkRow
 from broker.stores.cache import RecordCache
@@ -36,7 +37,17 @@ DECODE_TRIES = 5
 class Uplinks:
     """The `Intake` that adapters are given."""
 
-    def __init__(self, store: TenantStore, writer: Writer, clock: Clock, limits: Limits, decoders: Decoders) -> None:
+    def __init__(
+        self,
+        store: TenantStore,
+        writer: Writer,
+        clock: Clock,
+        limits: Limits,
+        decoders: Decoders,
+        raw: RawUplinks | None = None,
+    ) -> None:
+        """`raw`: how long bytes are kept; None for ever."""
+        self._raw = raw
         self._store = store
         self._writer = writer
         self._registry = RecordCache(store)
@@ -76,6 +87,7 @@ class Uplinks:
                 was=kept.status if kept is not None else None,
                 heard=kept is not None and UNHEARD not in kept.meta,
                 since=since,
+                keep_bytes=self._raw is None or self._raw.keeps_new,
             )
             receipt = await self._writer.execute(command, wait=wait)
             if not isinstance(receipt, Stale):

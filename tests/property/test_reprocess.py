@@ -24,7 +24,7 @@ from broker.config import Limits
 from broker.config import Writer as WriterSettings
 from broker.devices.commands import PutDevice, PutDeviceModel, PutVirtualSensor
 from broker.devices.model import Device, DeviceModel, Output, Quantity, VirtualSensor
-from broker.devices.processing.contract import Calibration, Checks, Counter, Difference, DewPoint, Mean
+from broker.devices.processing.contract import Calibration, Checks, Counter, DewPoint, Difference, Mean
 from broker.devices.swaps import Swap
 from broker.errors import BrokerError
 from broker.ngsild.model import IMPLAUSIBLE, default_instance
@@ -199,7 +199,9 @@ class World:
     async def held(self) -> dict[str, Any]:
         """All that must be alike: rows that hold, current values, states, what became of the uplinks."""
         frames = {row.id: row for row in await self.tenant.uplinks(limit=10_000)}
-        bindings = {row.id: (row.body["device"], row.body["virtualSensor"]) for row in await self.tenant.records("binding")}
+        bindings = {
+            row.id: (row.body["device"], row.body["virtualSensor"]) for row in await self.tenant.records("binding")
+        }
         rows = []
         current = {}
         for one in SENSORS:
@@ -271,7 +273,7 @@ async def opened(url: str, correction: tuple[str, Any, Any], which: int) -> Worl
     await world.writer.execute(PutDeviceModel(model(correction[which] if what == "model" else "right")))
     await world.writer.execute(PutDeviceModel(model("right", "n")))
     for one in SENSORS:
-        await world.writer.execute(PutVirtualSensor(sensor(one, correction[which] if what == one else 1.0)))
+        await world.writer.execute(PutVirtualSensor(sensor(one, float(correction[which]) if what == one else 1.0)))
     for device in DEVICES:
         await world.writer.execute(PutDevice(Device(id=device, model="n" if device == "d2" else "m")))
     for one, device in zip(SENSORS, DEVICES, strict=True):
@@ -284,12 +286,16 @@ async def corrected(world: World, correction: tuple[str, Any, Any]) -> Selection
     if what == "model":
         await world.writer.execute(PutDeviceModel(model(right)))
         return Selection(START - SECOND, ENDS, model="m")
-    await world.writer.execute(PutVirtualSensor(sensor(what, right)))
+    await world.writer.execute(PutVirtualSensor(sensor(what, float(right))))
     return Selection(START - SECOND, ENDS, virtual_sensor=what)
 
 
 async def compared(
-    urls: Callable[[], str], before: list[Event], after: list[Event], correction: tuple[str, Any, Any], deaths: list[int]
+    urls: Callable[[], str],
+    before: list[Event],
+    after: list[Event],
+    correction: tuple[str, Any, Any],
+    deaths: list[int],
 ) -> None:
     wrong, right = await opened(urls(), correction, 1), await opened(urls(), correction, 2)
     try:
@@ -335,7 +341,11 @@ async def once_more(world: World, selection: Selection) -> None:
 
 
 def check(
-    urls: Callable[[], str], before: list[Event], after: list[Event], correction: tuple[str, Any, Any], deaths: list[int]
+    urls: Callable[[], str],
+    before: list[Event],
+    after: list[Event],
+    correction: tuple[str, Any, Any],
+    deaths: list[int],
 ) -> None:
     work: Awaitable[None] = compared(urls, before, after, correction, deaths)
     asyncio.run(work)  # type: ignore[arg-type]
