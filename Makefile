@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
-.PHONY: demo test check format bench clean install install-dev
+.PHONY: demo test check format bench fuzz clean install install-dev
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
@@ -24,6 +24,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing Knutpunkt and what its tests need into $(VENV) ..."
 	$(PIP) install --progress-bar on -c constraints.txt -e '.[dev,mongo-standin]'
+	$(PIP) install --quiet --no-deps -c constraints.txt pysmartdatamodels
 	@touch $@ $(VENV)/.installed
 
 demo: install
@@ -48,6 +49,10 @@ format: install-dev
 bench: install-dev
 	@deploy/apt-install mosquitto mosquitto
 	$(BIN)/python -m bench
+
+MINUTES ?= 60
+fuzz: install-dev
+	nice -n 19 $(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from adapters.coap import server as coap
+from adapters.coap import reading as coap
 from adapters.members import NotUnderstood
 from adapters.mqtt.networks.base import Part
 from adapters.mqtt.networks.known import Networks
@@ -53,4 +53,5 @@ def read_kept(
         received_at=received_at,
         limits=limits,
         acknowledged=meta.get("ack", ""),
+        base=tuple(meta.get("base", ())),
     )

@@ -14,7 +14,10 @@ class NotUnderstood(ValueError):
 
 def shown(value: object) -> str:
     """`value` as it is quoted in a reason: short, whatever was sent."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        text = f"a very long {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "…'"
 
 

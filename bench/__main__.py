@@ -10,9 +10,27 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
-from bench import batch, bulk, commands, decode, latency, machine, mqtt, patch, places, queries, resolve, silence
+from bench import (
+    batch,
+    bulk,
+    coap,
+    commands,
+    decode,
+    dtls,
+    latency,
+    machine,
+    matching,
+    mqtt,
+    patch,
+    places,
+    queries,
+    resolve,
+    silence,
+    soak,
+)
 from bench.figures import Figure
 from bench.profile import PROFILES
 from tests.support.mongo import mongo_stand_in, with_database
@@ -24,12 +42,18 @@ BENCHMARKS: dict[str, Callable[[str, Path], Coroutine[None, None, list[Figure]]]
     "queries": queries.run,
     "latency": latency.run,
     "bulk": bulk.run,
+    "coap": coap.run,
     "commands": commands.run,
     "decode": decode.run,
+    "dtls": dtls.run,
+    "matching": matching.run,
     "places": places.run,
     "resolve": resolve.run,
     "silence": silence.run,
+    "soak": soak.run,
 }
+LONG = ("matching", "soak")
+"""Minutes each: run when they are named."""
 RESULTS = Path("var/bench.json")
 STAND_IN = "mongo-standin"
 
@@ -41,13 +65,18 @@ def main() -> None:
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"of {', '.join(BENCHMARKS)}; all by default. Or: profile {'|'.join(PROFILES)}",
+        help=f"of {', '.join(BENCHMARKS)}; all but {' and '.join(LONG)} by default. Or: profile {'|'.join(PROFILES)}",
     )
     parser.add_argument(
         "--store",
         default="sqlite",
         help=f"sqlite (default); mongodb://HOST/?… (a database of its own each); {STAND_IN} (the tests' server)",
     )
+    parser.add_argument("--seconds", type=float, default=soak.SECONDS, help="of the soak (default %(default)s)")
+    parser.add_argument(
+        "--subscriptions", type=int, default=soak.SUBSCRIPTIONS, help="of the soak (default %(default)s)"
+    )
+    parser.add_argument("--rate", type=int, default=soak.RATE, help="updates/s of the soak (default %(default)s)")
     parser.add_argument("--markdown", action="store_true", help="print the table of bench/README.md")
     given = parser.parse_args()
     if not (given.store in ("sqlite", STAND_IN) or given.store.startswith(("mongodb://", "mongodb+srv://"))):
@@ -64,7 +93,8 @@ def main() -> None:
             with _store(given.store, name) as (store, folder):
                 PROFILES[name](store, folder)
         return
-    _benchmarks(names or known, given.store, markdown=given.markdown)
+    BENCHMARKS["soak"] = partial(soak.run, seconds=given.seconds, subscriptions=given.subscriptions, rate=given.rate)
+    _benchmarks(names or [name for name in known if name not in LONG], given.store, markdown=given.markdown)
 
 
 def _benchmarks(names: list[str], kind: str, *, markdown: bool) -> None:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import cProfile
+import os
 import pstats
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import uvloop
 
+from bench import coap
 from bench.load import load
 from bench.mqtt import applied, messages, wait_with_backlog
 from bench.patch import create_entities, prepared
@@ -56,7 +59,20 @@ def profile_mqtt(store: str, folder: Path) -> None:
         _profile(broker, None, work)
 
 
-PROFILES: dict[str, Callable[[str, Path], None]] = {"patch": profile_patch, "mqtt": profile_mqtt}
+def _profile_coap(transport: str, store: str, folder: Path) -> None:
+    async def work(broker: BrokerProcess) -> int:
+        return (await coap.loaded(broker, transport, os.getpid()))[0]
+
+    _profile(coap.served(store, folder), coap.prepare, work)
+
+
+PROFILES: dict[str, Callable[[str, Path], None]] = {
+    "patch": profile_patch,
+    "mqtt": profile_mqtt,
+    "coap": partial(_profile_coap, "UDP"),
+    "oscore": partial(_profile_coap, "UDP with OSCORE"),
+    "dtls": partial(_profile_coap, "DTLS"),
+}
 
 
 def _profile(broker: BrokerProcess, prepare: Callable[[BrokerProcess], Awaitable[None]] | None, work: Work) -> None:

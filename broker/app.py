@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -29,6 +30,7 @@ from broker.api.server import build_app, make_runner
 from broker.api.services import Services, UplinkDoor
 from broker.clock import Clock
 from broker.config import InvalidSetting, Limits, Settings
+from broker.devices.sealing import Sealer
 from broker.entities.contexts import ContextShelf
 from broker.errors import BrokerError
 from broker.jsonld.resolver import ContextResolver
@@ -41,6 +43,7 @@ from broker.pipeline.expiry import Expiry
 from broker.pipeline.fetching import Fetching
 from broker.pipeline.guard import GuardedTenants, guarded
 from broker.pipeline.intake import Uplink
+from broker.pipeline.keyring import Keys
 from broker.pipeline.personal import SHARED_TRUST_SECONDS, PersonalData
 from broker.pipeline.quarantine import Quarantine
 from broker.pipeline.raw_uplinks import RawUplinks
@@ -58,6 +61,8 @@ from broker.subscriptions.index import SubscriptionIndex
 
 log = structlog.get_logger(__name__)
 
+OPEN_FILES = 65_536
+"""Files and sockets open at once, count, where the system allows it: what a shell allows by default (1,024) is for people."""
 LOOK_SECONDS = 2.0
 """How often planned swaps are looked for whose moment has come."""
 CATCH_UP_LOOKS = 30
@@ -83,6 +88,8 @@ class Parts:
     silence: Silence
     retention: Retention
     downlinks: Downlinks
+    decoders: Decoders
+    keys: Keys
     networks: Networks
 
 
@@ -100,6 +107,9 @@ class Running:
 async def serve_until_stopped(settings: Settings, *, started: Callable[[Running], None] | None = None) -> None:
     """Run a broker until SIGTERM, SIGINT or `Running.stop`; `started` is called when it serves."""
     stop = asyncio.Event()
+    least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(least, wanted), most))
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)
@@ -153,6 +163,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             """Opens a tenant's store and builds what serves it."""
             tenant = await store.tenant(name)
             shared = not settings.store.url.startswith("sqlite:")
+            personal = PersonalData(tenant, trust_seconds=SHARED_TRUST_SECONDS if shared else 0.0)
             delivery = Delivery(
                 tenant,
                 outbound,
@@ -162,8 +173,9 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
                 contexts.resolve,
                 shared=shared,
                 tenant=name,
+                personal=personal.now,
+                limits=settings.limits,
             )
-            personal = PersonalData(tenant, trust_seconds=SHARED_TRUST_SECONDS if shared else 0.0)
             index = SubscriptionIndex()
             writer = Writer(tenant, clock, settings.writer, index, delivery.wake, tenant=name, personal=personal)
             expiry = Expiry(tenant, writer, clock, settings.delivery.told_days)
@@ -183,8 +195,10 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         reprocessings = Reprocessings(
             asked.store, asked.writer, here.writer, looking, clock, settings.reprocess.preview_seconds
         )
-        downlinks = Downlinks(asked.store, asked.writer, clock, settings.actuation, _senders(settings, known, clock))
+        senders = _senders(settings, known, clock)
+        downlinks = Downlinks(asked.store, asked.writer, clock, settings.actuation, senders, decoders)
         upkeep = Upkeep(contexts, ContextShelf(here.store, here.writer))
+        keys = Keys(here.store, here.writer, clock, Sealer(settings.coap.key_secret))
         silence = Silence(here.store, here.writer, clock, settings.alarms, clock.new_id())
         yield Parts(
             settings=settings,
@@ -202,6 +216,8 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             silence=silence,
             retention=Retention(here.store, here.writer, here.personal, clock, raw=raw),
             downlinks=downlinks,
+            decoders=decoders,
+            keys=keys,
             networks=known,
         )
     finally:
@@ -257,6 +273,7 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
         reprocessings=parts.reprocessings,
         raw_uplinks=parts.raw_uplinks,
         uplink_doors=_uplink_doors(settings, parts.networks),
+        keys_changed=parts.keys.refresh_device,
     )
     runner = make_runner(build_app(services), services)
     await runner.setup()
@@ -325,11 +342,16 @@ def _adapters(parts: Parts) -> list[tuple[str, Coroutine[Any, Any, None]]]:
         mqtt = MqttIntake(one, parts.networks, parts.uplinks, parts.clock, settings.limits)
         intakes.append((f"mqtt:{mqtt.name}", mqtt.run()))
     if settings.coap.enabled:
-        here = parts.tenants.default
-        fetching = Fetching(here.store, here.writer, parts.clock)
-        coap = CoapIntake(settings.coap, parts.uplinks, parts.clock, settings.limits, fetching)
-        intakes.append(("coap", coap.run()))
+        intakes += [("keys", parts.keys.run()), ("coap", _coap(parts))]
     return intakes
+
+
+async def _coap(parts: Parts) -> None:
+    """The CoAP server, once it is known which devices have keys."""
+    here, settings = parts.tenants.default, parts.settings
+    await parts.keys.known.wait()
+    fetching = Fetching(here.store, here.writer, parts.clock, parts.decoders)
+    await CoapIntake(settings.coap, parts.uplinks, parts.clock, settings.limits, fetching, parts.keys).run()
 
 
 def _senders(settings: Settings, known: Networks, clock: Clock) -> dict[str, MqttSender]:

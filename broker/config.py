@@ -171,11 +171,50 @@ class Source(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Coap(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The CoAP server for NB-IoT devices (UDP). Off unless enabled: it has no authentication of its own yet."""
+    """The CoAP server for NB-IoT devices. Off unless enabled."""
 
     enabled: Annotated[bool, _doc("Serve CoAP.")] = False
     host: Annotated[str, _doc("Address to listen on.")] = "127.0.0.1"
-    port: Annotated[int, _doc("UDP port.", ge=0, le=65535)] = 5683
+    port: Annotated[int, _doc("UDP port, and with coap.tcp the TCP port.", ge=0, le=65535)] = 5683
+    plain: Annotated[
+        bool,
+        _doc(
+            "Take unprotected messages too, from devices that have no key: whoever reaches the port can speak for those. "
+            "Only in a network where nobody else is, such as a private APN."
+        ),
+    ] = False
+    oscore: Annotated[bool, _doc("Take messages protected by OSCORE (RFC 8613).")] = True
+    tcp: Annotated[bool, _doc("Serve CoAP over TCP (RFC 8323), on the same port.")] = False
+    dtls: Annotated[bool, _doc("Serve DTLS 1.2 with a pre-shared key a device; needs GnuTLS (libgnutls30).")] = False
+    dtls_port: Annotated[int, _doc("UDP port of DTLS.", ge=0, le=65535)] = 5684
+    key_secret: Annotated[
+        str,
+        _doc(
+            "Encrypts devices' keys in the store: 32 bytes in hexadecimal (`openssl rand -hex 32`); '' stores them plainly. "
+            "Keep it in the environment, and safe: without it the keys must be provisioned anew.",
+            pattern="^([0-9a-fA-F]{64})?$",
+        ),
+    ] = ""
+    requests: Annotated[int, _doc("Requests being worked on at once, count; beyond it devices get 5.03.", ge=1)] = 2000
+    remembered: Annotated[
+        int,
+        _doc(
+            "Messages remembered at most to answer their retransmissions, count, for 247 s and some 0.5 KB each; what was "
+            "applied is known for ever.",
+            ge=1,
+        ),
+    ] = 50_000
+    sessions: Annotated[
+        int, _doc("DTLS sessions at once, count, some 12 KB each; beyond it the longest idle goes.", ge=1)
+    ] = 10_000
+    session_idle_seconds: Annotated[
+        float, _doc("How long a DTLS session or TCP connection may be idle before it is closed, seconds.", gt=0)
+    ] = 3600.0
+    connections: Annotated[int, _doc("TCP connections at once, count; beyond it new ones are closed.", ge=1)] = 2000
+    contexts: Annotated[int, _doc("OSCORE contexts kept in memory, count; one that goes costs a write.", ge=1)] = (
+        100_000
+    )
+    registrations: Annotated[int, _doc("LwM2M registrations at once, count.", ge=1)] = 100_000
 
 
 class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -268,6 +307,9 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         int, _doc("How long it is remembered who was told of a change, for its lineage, days.", ge=0)
     ] = 7
     host_connections: Annotated[int, _doc("Connections to one host at once, count.", ge=1)] = 32
+    connections: Annotated[
+        int, _doc("Connections to all hosts at once, count; at most half of the files the system lets us open.", ge=1)
+    ] = 4096
     private_networks: Annotated[
         bool,
         _doc(

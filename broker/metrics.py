@@ -38,3 +38,15 @@ retention_deleted = Counter(
 silence_scan_seconds = Histogram(
     "knutpunkt_silence_scan_seconds", "Time of one look for silent sensors, seconds", buckets=SECONDS
 )
+outbound_requests = Gauge(
+    "knutpunkt_outbound_requests", "Requests under way, by whether the endpoint answered the last one", ["endpoint"]
+)
+outbound_waiting = Gauge("knutpunkt_outbound_waiting", "Requests that wait for a free connection")
+outbound_resting = Gauge(
+    "knutpunkt_outbound_resting",
+    "Hosts that cannot be connected to and endpoints that are silent, left alone",
+    ["what"],
+)
+coap_held = Gauge(
+    "knutpunkt_coap_held", "What the CoAP server holds in memory, count, by what; each has a limit", ["what"]
+)

@@ -1,23 +1,27 @@
 """SenML packs in JSON and CBOR -> resolved values (RFC 8428). Pure.
 
-Taken: base name, time, unit, value and version, names, units, numbers, strings, booleans, data values (as base64url text),
-times relative to the reception (RFC 8428, 4.5.3: below 2^28 seconds). Members that are not known are passed over, unless
-their label ends in '_': those must be understood (4.4). A record with a sum and no value is refused.
+Taken: base name, time, unit, value, sum and version, names, units, numbers, strings, booleans, data values (as base64url
+text), sums, times relative to the reception (RFC 8428, 4.5.3: below 2^28 seconds). Members that are not known are passed
+over, unless their label ends in '_': those must be understood (4.4). An update time ('ut') changes no value.
+
+A sum is a value of its own under the record's name and ';sum': ';' is in no SenML name. Its unit is the record's times
+seconds (4.2): 'm3/s' sums to 'm3'.
+
+LwM2M's names, paths such as '/3303/0/5700', begin with a '/' that RFC 8428 does not allow; they are taken (OMA LwM2M 1.1,
+7.4.4), and its object links ('vlo') as texts.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import io
 import math
 import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-import cbor2
-
+from adapters.coap.cbor import cbor_item
 from adapters.members import NotUnderstood, shown
 from broker.clock import SECOND, Micros
 from broker.config import Limits
@@ -31,14 +35,18 @@ RELATIVE_SECONDS = 2**28
 """Times below are relative to now, times from here on are seconds since 1970 (4.5.3)."""
 RECORDS = 10_000
 """Records in one pack at most: each becomes an observation."""
-# 4.5.1: what a resolved name consists of, and how it starts.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-:./_]*")
+# 4.5.1: what a resolved name consists of, and how it starts. Or a path of LwM2M.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9\-:./_]*|/[0-9]{1,5}(/[0-9]{1,5}){1,3}", re.ASCII)
 # 6, table 4: the labels' numbers in CBOR.
 _LABELS = {
     -1: "bver", -2: "bn", -3: "bt", -4: "bu", -5: "bv", -6: "bs",
     0: "n", 1: "u", 2: "v", 3: "vs", 4: "vb", 5: "s", 6: "t", 7: "ut", 8: "vd",
 }  # fmt: skip
-_VALUES = ("v", "vs", "vb", "vd")
+_VALUES = ("v", "vs", "vb", "vd", "vlo")
+SUM = ";sum"
+"""What a sum's name ends in."""
+# Units times seconds, where that is a unit of SenML (12.1 and RFC 8798).
+_SUMMED = {"W": "J", "A": "C", "m3/s": "m3", "l/s": "l", "m/s": "m", "kg/s": "kg", "Hz": "count", "B/s": "B"}
 # Whole seconds that stay within year 1 to 9999 once added to anything believable.
 _FURTHEST_SECONDS = 250_000_000_000
 
@@ -54,15 +62,8 @@ def read_json(body: bytes, *, received_at: Micros, limits: Limits) -> list[Sense
 
 def read_cbor(body: bytes, *, received_at: Micros, limits: Limits) -> list[SensedValue]:
     """The values of a pack in `application/senml+cbor`. Raises NotUnderstood."""
-    rest = io.BytesIO(body)
-    try:
-        pack = cbor2.CBORDecoder(rest).decode()
-    except Exception as error:
-        # The decoder also makes dates, patterns and other objects of tagged items, each with errors of its own.
-        raise NotUnderstood(f"The body must be CBOR: {shown(str(error))}.") from None
-    if rest.tell() < len(body) or rest.read(1):
-        raise NotUnderstood("The body must be one CBOR item, got more bytes after it.")
-    if isinstance(pack, list):
+    pack = cbor_item(body)
+    if isinstance(pack, (list, tuple)):
         pack = [_named(record) for record in pack]
     return _resolve(pack, received_at)
 
@@ -84,11 +85,9 @@ def _resolve(pack: object, received_at: Micros) -> list[SensedValue]:
         if not isinstance(record, Mapping):
             raise NotUnderstood(f"Record {index}: must be an object, got {shown(record)}.")
         try:
-            value = base.take(record, received_at)
+            values += base.take(record, received_at)
         except NotUnderstood as error:
             raise NotUnderstood(f"Record {index}: {error}") from None
-        if value is not None:
-            values.append(value)
     return values
 
 
@@ -100,19 +99,22 @@ class _Base:
         self.time = 0.0
         self.unit = ""
         self.value: float | int = 0
+        self.sum: float | int = 0
+        self.sums = False
+        """Whether a base sum was given: then each record has a sum (4.1)."""
         self.version: float | int | None = None
 
-    def take(self, record: Mapping[Any, Any], received_at: Micros) -> SensedValue | None:
-        """The record resolved; None for one that only sets base members."""
+    def take(self, record: Mapping[Any, Any], received_at: Micros) -> list[SensedValue]:
+        """The record resolved: its value and its sum; nothing for one that only sets base members."""
         for label in record:
             if isinstance(label, str) and label.endswith("_"):
                 raise NotUnderstood(f"'{label[:40]}' must be understood (its label ends in '_'), and is not.")
         self._set(record)
         given = [label for label in _VALUES if label in record]
-        if not given:
-            if "n" in record or "s" in record:
-                raise NotUnderstood("one of 'v', 'vs', 'vb', 'vd' must be there, got none.")
-            return None
+        if not given and "s" not in record:
+            if "n" in record:
+                raise NotUnderstood("one of 'v', 'vs', 'vb', 'vd' or a sum 's' must be there, got none.")
+            return []
         if len(given) > 1:
             raise NotUnderstood(f"only one of 'v', 'vs', 'vb', 'vd' may be there, got {', '.join(given)}.")
         name = self.name + _string(record, "n")
@@ -121,8 +123,12 @@ class _Base:
                 "'n' after 'bn' must start with a letter or digit and have only letters, digits and -:./_,"
                 f" got {shown(name)}."
             )
-        value = self._value(given[0], record)
-        return SensedValue(name, value, _string(record, "u") or self.unit, self._at(record, received_at))
+        unit, at = _string(record, "u") or self.unit, self._at(record, received_at)
+        values = [SensedValue(name, self._value(given[0], record), unit, at)] if given else []
+        if "s" in record or self.sums:
+            total = _added("s", _number(record, "s") if "s" in record else 0, self.sum)
+            values.append(SensedValue(name + SUM, total, _SUMMED.get(unit, ""), at))
+        return values
 
     def _set(self, record: Mapping[Any, Any]) -> None:
         if "bver" in record:
@@ -140,15 +146,14 @@ class _Base:
             self.unit = _string(record, "bu")
         if "bv" in record:
             self.value = _number(record, "bv")
+        if "bs" in record:
+            self.sum, self.sums = _number(record, "bs"), True
 
     def _value(self, label: str, record: Mapping[Any, Any]) -> float | int | bool | str:
         if label == "v":
-            value = _number(record, "v") + self.value
-            if not math.isfinite(value):
-                raise NotUnderstood(f"'v' plus 'bv' must be a number, got {value}.")
-            return value
-        if label == "vs":
-            return _string(record, "vs")
+            return _added("v", _number(record, "v"), self.value)
+        if label in ("vs", "vlo"):
+            return _string(record, label)
         if label == "vb":
             if not isinstance(record["vb"], bool):
                 raise NotUnderstood(f"'vb' must be true or false, got {shown(record['vb'])}.")
@@ -163,6 +168,13 @@ class _Base:
             return None
         micros = round(seconds * SECOND)
         return micros if seconds >= RELATIVE_SECONDS else received_at + micros
+
+
+def _added(label: str, own: float | int, base: float | int) -> float | int:
+    total = own + base
+    if not math.isfinite(total):
+        raise NotUnderstood(f"'{label}' plus 'b{label}' must be a number, got {total}.")
+    return total
 
 
 def _string(record: Mapping[Any, Any], label: str) -> str:

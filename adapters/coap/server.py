@@ -1,246 +1,161 @@
-"""CoAP intake over UDP (RFC 7252, aiocoap): `POST /up/{device}` -> the intake, answered after the commit.
+"""The CoAP server: sockets, what carries messages over them, and the resources behind (`adapters/coap/site.py`).
 
-Content-Format 110 (SenML JSON), 112 (SenML CBOR), 42 or none (the device's own bytes). Answers:
-
-| code | when |
-| --- | --- |
-| 2.04 | it is durable: applied, a duplicate, or in quarantine because no device with this id is registered yet |
-| 4.00 | it could not be understood, and is kept with the reason that the payload tells |
-| 4.13 | it is longer than limits.uplink_bytes, which Size1 tells; not kept |
-| 4.15 | another Content-Format |
-| 5.03 | the writer is behind or the store is away; Max-Age tells when to send again |
-
-A command that waits for the device (`docs/actuation.md`) is the payload of the 2.04, as bytes (Content-Format 42), with an ETag of
-8 bytes that names it. The device acknowledges it by the query `ack=` and that ETag in hexadecimal on its next request, whose
-payload may be empty then. Until that it gets the command again with each answer, unless the command asks for no acknowledgement.
-
-A device that is not registered is told 2.04: its message is kept and replayed when it is claimed, so sending it again
-would only cost its battery.
-
-aiocoap remembers every request for EXCHANGE_LIFETIME (247 s) to answer retransmissions: 1.8–3 KB each, so 100 requests/s
-cost some 60 MB.
+UDP datagram  -> Messages ----------------+
+DTLS datagram -> GnuTLS -> Messages ------+-> Site -> intake
+TCP           -> aiocoap ----------------+
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import re
-from typing import Any
+from collections.abc import Hashable
+from typing import Any, Final, cast
 
 import structlog
-from aiocoap import Code, Context, Message, resource
-from aiocoap.error import NotFound
-from msgspec.structs import replace
 
-from adapters.coap import senml
-from adapters.coap.assembly import BoundedSpool, too_large
-from adapters.members import NotUnderstood, shown
-from adapters.times import distrust
+from adapters.coap.dtls import DtlsServer
+from adapters.coap.lwm2m import Registry
+from adapters.coap.messages import Messages
+from adapters.coap.oscore import Contexts
+from adapters.coap.site import Site
+from adapters.coap.speakers import Speakers
+from adapters.coap.tcp import TcpServer
 from broker import metrics
-from broker.clock import SECOND, Clock, Micros
+from broker.clock import Clock
 from broker.config import Coap, Limits
-from broker.errors import BrokerError, Overloaded
-from broker.pipeline.intake import DownlinkEvent, Intake, Outlet, Receipt, SensedValue, Uplink, tag_of
+from broker.pipeline.intake import Intake, Keyring, Outlet
 
-SOURCE = "coap"
-SENML_JSON, SENML_CBOR, OCTETS = 110, 112, 42
-FORMATS = (SENML_JSON, SENML_CBOR, OCTETS)
-EXCHANGE_LIFETIME: Micros = 247 * SECOND
-"""How long a message id identifies a message of one endpoint (RFC 7252, 4.8.2)."""
-DIAGNOSTIC_BYTES = 400
-"""A diagnostic payload is for people and must fit one datagram (RFC 7252, 5.5.2)."""
-_TAG = re.compile(r"[0-9A-Fa-f]{16}")
-_DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}")
+log = structlog.get_logger(__name__)
 
-_log = structlog.get_logger()
+TELL_SECONDS: Final = 1.0
+"""How often the metrics are brought up to date."""
 
 
 class CoapIntake:
     """The CoAP server of `settings`; `enabled` is the caller's to look at."""
 
     def __init__(
-        self, settings: Coap, intake: Intake, clock: Clock, limits: Limits, outlet: Outlet | None = None
+        self,
+        settings: Coap,
+        intake: Intake,
+        clock: Clock,
+        limits: Limits,
+        outlet: Outlet | None = None,
+        keyring: Keyring | None = None,
     ) -> None:
-        """`outlet`: where the devices' commands are; without it there are none."""
+        """`outlet`: where the devices' commands are; `keyring`: their keys. Without one there are none."""
         self._settings = settings
-        self._site = resource.Site()
-        self._site.add_resource(
-            [".well-known", "core"], resource.WKCResource(self._site.get_resources_as_linkheader, impl_info=None)
-        )
-        self._site.add_resource(["up"], _Uplinks(intake, clock, limits, outlet))
+        self._limits = limits
+        self._keyring = keyring
+        speakers = Speakers(keyring, plain=settings.plain)
+        self.contexts = Contexts(keyring, settings.contexts) if keyring is not None and settings.oscore else None
+        self.registry = Registry(intake, clock, limits, settings.registrations, speakers)
+        self.site = Site(intake, clock, limits, outlet, speakers, self.registry, self.contexts)
+        self.messages: Messages | None = None
+        """While it runs."""
+        self.dtls: DtlsServer | None = None
+        self.tcp: TcpServer | None = None
         self.ready = asyncio.Event()
         """Set while requests are taken."""
 
+    @property
+    def port(self) -> int:
+        """Where it listens for UDP and TCP."""
+        return self._settings.port
+
     async def run(self) -> None:
-        """Serve until cancelled. Raises OSError when the address cannot be bound."""
-        where = f"{self._settings.host}:{self._settings.port}"
-        context = await Context.create_server_context(
-            self._site, bind=(self._settings.host, self._settings.port), transports=["udp6"]
+        """Serve until cancelled. Raises OSError when an address cannot be bound, RuntimeError when DTLS cannot be had."""
+        settings, loop = self._settings, asyncio.get_running_loop()
+        messages = self.messages = Messages(
+            self.site.handle, remembered=settings.remembered, requests=settings.requests
         )
+        dtls = self.dtls = DtlsServer(messages, self._keyring, settings) if settings.dtls and self._keyring else None
+        tcp = self.tcp = TcpServer(self.site.handle, settings, self._limits) if settings.tcp else None
+        where = f"{settings.host}:{settings.port}"
         connected = metrics.connected.labels("coap", where)
+        udp: asyncio.BaseTransport | None = None
         try:
+            udp, _ = await loop.create_datagram_endpoint(
+                lambda: _Udp(messages), local_addr=(settings.host, settings.port)
+            )
+            for server in (tcp, dtls):
+                if server is not None:
+                    await server.open()
             connected.set(1)
             self.ready.set()
-            _log.info("coap.listens", address=where)
-            await asyncio.get_running_loop().create_future()
+            log.info("coap.listens", address=where, tcp=settings.tcp, dtls=settings.dtls)
+            await asyncio.gather(
+                self._tell(), self.registry.run(), *(one.run() for one in (tcp, dtls) if one is not None)
+            )
         finally:
             connected.set(0)
             self.ready.clear()
-            await context.shutdown()
+            await messages.close()
+            if udp is not None:
+                udp.close()
+            for server in (tcp, dtls):
+                if server is not None:
+                    await server.close()
+            if self.contexts is not None:
+                await self.contexts.close()
+
+    @property
+    def state(self) -> dict[str, int]:
+        """How much is held, by what: bounded by the settings of the same names and constants beside the code."""
+        held = {"registrations": self.registry.count}
+        if self.contexts is not None:
+            held["oscore contexts"] = self.contexts.count
+        for name, part in (("", self.messages), ("tcp ", self.tcp), ("dtls ", self.dtls)):
+            if part is not None:
+                held |= {name + what: count for what, count in part.state.items()}
+        return held
+
+    async def _tell(self) -> None:
+        while True:
+            for what, count in self.state.items():
+                metrics.coap_held.labels(what).set(count)
+            await asyncio.sleep(TELL_SECONDS)
 
 
-class _Uplinks(resource.Resource, resource.PathCapable):  # type: ignore[misc]  # aiocoap has no types
-    """`/up/{device}`."""
+class _UdpPeer:
+    """A device at an address, unproven."""
 
-    def __init__(self, intake: Intake, clock: Clock, limits: Limits, outlet: Outlet | None) -> None:
-        super().__init__()
-        self._block1 = BoundedSpool(limits.uplink_bytes)
-        self._intake = intake
-        self._outlet = outlet
-        self._clock = clock
-        self._limits = limits
+    __slots__ = ("_address", "_transport", "asker", "blockwise_key", "key")
+    device = key_id = ""
+    connection = b""
+    maximum_block_size_exp = 6
+    maximum_payload_size = 1024
+    is_multicast = False
 
-    def get_resources_as_linkheader(self) -> resource.LinkFormat:
-        """The entry in /.well-known/core (RFC 6690)."""
-        link = resource.Link("", rt="knutpunkt.uplink", ct=" ".join(map(str, FORMATS)))
-        return resource.LinkFormat([link])
+    def __init__(self, transport: asyncio.DatagramTransport, address: tuple[Any, ...], asker: Messages) -> None:
+        self._transport = transport
+        self._address = address
+        self.asker = asker
+        self.key: Hashable = address
+        self.blockwise_key: Hashable = address
 
-    async def render_post(self, request: Message) -> Message:
-        """Take one uplink."""
-        if len(request.opt.uri_path) != 1:
-            raise NotFound
-        format_ = request.opt.content_format
-        if format_ is not None and format_ not in FORMATS:
-            return _answer(
-                Code.UNSUPPORTED_CONTENT_FORMAT,
-                f"Content-Format must be {SENML_JSON}, {SENML_CBOR}, {OCTETS} or none, got {int(format_)}.",
-            )
-        if len(request.payload) > self._limits.uplink_bytes:
-            return too_large(self._limits.uplink_bytes)
-        try:
-            receipt = await self._take(request)
-            if receipt.outcome == "rejected":
-                return _answer(Code.BAD_REQUEST, receipt.reason)
-            return await self._changed(request.opt.uri_path[0].lower())
-        except Overloaded as error:
-            answer = _answer(Code.SERVICE_UNAVAILABLE, error.detail)
-            answer.opt.max_age = error.retry_after
-            return answer
-        except BrokerError as error:
-            return _answer(Code.INTERNAL_SERVER_ERROR, error.detail)
+    @property
+    def hostinfo(self) -> str:
+        host, port = self._address[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
-    async def _take(self, request: Message) -> Receipt:
-        device = request.opt.uri_path[0]
-        format_ = None if request.opt.content_format is None else int(request.opt.content_format)
-        exchange = b"" if request.opt.block1 else request.token + request.mid.to_bytes(2, "big")
-        meta = {
-            "path": f"/up/{device}",
-            "content_format": format_,
-            "exchange": exchange.hex(),
-            "from": request.remote.hostinfo,
-        }
-        acknowledged = [query[4:] for query in request.opt.uri_query if query.startswith("ack=")]
-        if acknowledged:
-            meta["ack"] = acknowledged[0]
-        try:
-            uplink = read(
-                device,
-                request.payload,
-                format_,
-                exchange=exchange,
-                received_at=self._clock.now(),
-                limits=self._limits,
-                acknowledged=acknowledged[0] if acknowledged else "",
-            )
-        except NotUnderstood as error:
-            receipt = await self._intake.reject(
-                source=SOURCE, raw=request.payload, reason=str(error), meta=meta, wait=False
-            )
-            receipt = replace(receipt, outcome="rejected", reason=receipt.reason or str(error))
-        else:
-            uplink.meta.update(meta)
-            receipt = await self._intake.submit(uplink, wait=False)
-        return receipt
-
-    async def _changed(self, device_id: str) -> Message:
-        """2.04, with the command that waits for the device."""
-        downlink = await self._outlet.fetch(device_id) if self._outlet is not None else None
-        if downlink is None:
-            return Message(code=Code.CHANGED)
-        answer = Message(code=Code.CHANGED, payload=downlink.payload, content_format=OCTETS)
-        answer.opt.etag = bytes.fromhex(tag_of(downlink.id))
-        return answer
+    def send(self, datagram: bytes) -> None:
+        self._transport.sendto(datagram, self._address)
 
 
-def read(
-    device: str,
-    payload: bytes,
-    content_format: int | None,
-    *,
-    exchange: bytes,
-    received_at: Micros,
-    limits: Limits,
-    acknowledged: str = "",
-) -> Uplink:
-    """The uplink of a request. Pure. Raises NotUnderstood.
+class _Udp(asyncio.DatagramProtocol):
+    def __init__(self, messages: Messages) -> None:
+        self._messages = messages
+        self._transport: asyncio.DatagramTransport | None = None
 
-    `acknowledged` is the tag of a command that the device has got, 16 hexadecimal digits; with an empty payload that is all
-    it says.
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # asyncio's own is no subclass of asyncio.DatagramTransport, though it is one.
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
-    `exchange` is the request's token and message id. A retransmission after a restart of ours has the same, and the same
-    payload; the same payload hours later is a new observation. So the frame key is of all three and the EXCHANGE_LIFETIME
-    it arrived in, and the lifetime before goes into `earlier_frame_keys`. A block-wise transfer is sent again with new
-    tokens and ids; pass b'' for it, and the payload alone tells (long enough not to repeat by chance in minutes).
-    """
-    if _DEVICE.fullmatch(device) is None:
-        raise NotUnderstood(
-            f"The device in the path must be 1 to 64 letters, digits and ._:- and start with one of the first two,"
-            f" got {shown(device)}."
-        )
-    device_id = device.lower()
-    if acknowledged and _TAG.fullmatch(acknowledged) is None:
-        raise NotUnderstood(f"'ack' must be the ETag of a command, 16 hexadecimal digits, got {shown(acknowledged)}.")
-    only_acknowledges = bool(acknowledged) and not payload
-    meta: dict[str, Any] = {}
-    values: list[SensedValue] = []
-    if only_acknowledges:
-        pass
-    elif content_format == SENML_JSON:
-        values = senml.read_json(payload, received_at=received_at, limits=limits)
-    elif content_format == SENML_CBOR:
-        values = senml.read_cbor(payload, received_at=received_at, limits=limits)
-    named = tuple(_own(value, device_id, received_at, limits, meta) for value in values)
-    digest = hashlib.sha256(exchange + b"/" + acknowledged.encode() + payload).hexdigest()[:32]
-    bucket = received_at // EXCHANGE_LIFETIME
-    return Uplink(
-        source=SOURCE,
-        kind="ack" if only_acknowledges else "up",
-        device_id=device_id,
-        received_at=received_at,
-        observed_at=received_at,
-        raw=payload,
-        frame_key=f"coap:{device_id}:{digest}:{bucket}",
-        earlier_frame_keys=(f"coap:{device_id}:{digest}:{bucket - 1}",),
-        payload=None if named or only_acknowledges else payload,
-        values=named,
-        downlink=DownlinkEvent(acknowledged.lower(), "acknowledged") if acknowledged else None,
-        meta=meta,
-    )
+    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
+        assert self._transport is not None
+        self._messages.received(data, _UdpPeer(self._transport, addr, self._messages))
 
-
-def _own(value: SensedValue, device_id: str, received_at: Micros, limits: Limits, meta: dict[str, Any]) -> SensedValue:
-    """`value` by the name it has on any device of its model, and with a time only where that can be true.
-
-    Packs name globally ('urn:dev:imei:350457790000001:volume', RFC 8428, 4.5.1); what follows the device's id is its own.
-    """
-    start = value.name.lower().rfind(device_id)
-    own = value.name[start + len(device_id) :].lstrip(":/._-") if start >= 0 else value.name
-    reason = distrust(value.at, received_at, limits) if value.at is not None else ""
-    if reason:
-        meta["time"] = f"{own}: {reason}; taken as observed when received"
-    return replace(value, name=own or value.name, at=None if reason else value.at)
-
-
-def _answer(code: Code, text: str) -> Message:
-    return Message(code=code, payload=text.encode()[:DIAGNOSTIC_BYTES].decode(errors="ignore").encode())
+    def error_received(self, exc: Exception) -> None:
+        # What an answer met on its way (port unreachable): the device is away, and asks again when it is back.
+        log.debug("coap.not_delivered", reason=str(exc))

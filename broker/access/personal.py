@@ -67,6 +67,8 @@ class Personal:
             case "reprocessing":
                 selection = body.get("selection", {})
                 return selection.get("device") in self.devices or selection.get("virtualSensor") in self.sensors
+            case "device_key":
+                return body.get("device") in self.devices
             case "subscription":
                 return granted_of(body)
             case _:

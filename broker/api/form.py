@@ -7,9 +7,9 @@ from typing import Final
 
 from broker.api.parameters import options
 from broker.config import Limits
-from broker.entities.linked import Join, Shown
 from broker.errors import BadRequestData, InvalidRequest, TooComplexQuery
 from broker.ngsild.language import parse_languages
+from broker.ngsild.linked import Join, Shown
 from broker.ngsild.model import LOCATION, Entity, Iri
 from broker.ngsild.names import Names, is_uri
 from broker.ngsild.projection import MEMBERS, Projection, parse_projection

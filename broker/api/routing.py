@@ -16,6 +16,8 @@ from broker.config import Settings
 from broker.errors import BadRequestData
 
 _ID_ABOVE = pattern(r"(?<=/ngsi-ld/v1/entities)/\{entity\}/")
+_COLLECTIONS = frozenset({"/ngsi-ld/v1/subscriptions"})
+"""Whose name with a slash at the end is the collection itself (6.10), not an item of it without its id."""
 _VARIABLE = pattern(r"\{[^{}]*\}")
 """Two templates that differ only in what they call a variable are one resource to those who ask."""
 
@@ -50,7 +52,11 @@ def with_routes(settings: Settings, routes: Sequence[Route]) -> web.Application:
                 if route.method == "GET":
                     add(route, "HEAD", route.path + ending)
             path = members[-1].path
-            below = _item_methods(by_shape, path) if ending and "{" not in path else frozenset()
+            below = (
+                _item_methods(by_shape, path)
+                if ending and "{" not in path and path not in _COLLECTIONS
+                else frozenset()
+            )
             other = _other_methods(members, below)
             add(Route("*", path, other, public=all(r.public for r in members)), "*", path + ending)
     for path in dict.fromkeys(_ID_ABOVE.sub("//", route.path) for route in routes if _ID_ABOVE.search(route.path)):

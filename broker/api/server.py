@@ -8,13 +8,14 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from broker.api import health, uplinks
+from broker.api import health, published, uplinks
 from broker.api.management import (
     actuation,
     alarms,
     bindings,
     bulk,
     devices,
+    keys,
     lineage,
     models,
     places,
@@ -73,6 +74,7 @@ def all_routes(services: Services) -> list[Route]:
         *uplinks.routes(services),
         *models.routes(services),
         *devices.routes(services),
+        *keys.routes(services),
         *virtual_sensors.routes(services),
         *bindings.routes(services),
         *bulk.routes(services),
@@ -87,6 +89,7 @@ def all_routes(services: Services) -> list[Route]:
         *lineage.routes(services),
         *alarms.routes(services),
         *tenants.routes(services),
+        *published.routes(services),
         *health.routes(services),
     ]
     return [*table, *docs.routes(services, table)]

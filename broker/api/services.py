@@ -17,8 +17,13 @@ from broker.pipeline.raw_uplinks import RawUplinks
 from broker.pipeline.reprocess.run import Reprocessings
 from broker.stores.base import Record, TenantStore
 from broker.stores.command import Command
+from broker.subscriptions.state import DeliveryState
 
 ResultT = TypeVar("ResultT")
+
+
+async def _nobody(_: str) -> None:
+    """Nobody is to be told."""
 
 
 class Executor(Protocol):
@@ -48,6 +53,11 @@ class Tenant(Protocol):
     @property
     def writer(self) -> Executor:
         """What changes it."""
+        ...
+
+    @property
+    def unwritten(self) -> Callable[[str], DeliveryState | None]:
+        """Subscription id -> how its delivery stands in this process, where that is newer than what the store says."""
         ...
 
 
@@ -120,3 +130,5 @@ class Services:
     raw_uplinks: RawUplinks
     uplink_doors: Mapping[str, UplinkDoor] = field(default_factory=dict)
     """By the name of a source or a network, as in POST /api/v1/uplinks/{network}."""
+    keys_changed: Callable[[str], Awaitable[None]] = _nobody
+    """Called with a device whose keys were changed; returns when the adapters of this process go by the new ones."""

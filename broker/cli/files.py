@@ -17,6 +17,9 @@ import yaml
 
 ENDINGS: Final = (".yaml", ".yml", ".json")
 
+MOST_PARTS: Final = 5_000_000
+"""Values and names in one file, count: a hundred thousand devices have some two million."""
+
 
 @dataclass(frozen=True, slots=True)
 class Document:
@@ -35,6 +38,15 @@ class Document:
 
 class Unreadable(Exception):
     """A file cannot be read; the text says which, where and why."""
+
+
+def no_other_tags(loader: Any) -> None:
+    """Take from a loader's class all that gives values which JSON has not: bytes, times, sets."""
+    loader.yaml_constructors = {
+        tag: constructor
+        for tag, constructor in loader.yaml_constructors.items()
+        if tag is None or tag.rpartition(":")[2] in ("bool", "null", "int", "float", "str", "map", "seq")
+    }
 
 
 class _Loader(yaml.CSafeLoader):  # type: ignore[misc]  # PyYAML ships no types
@@ -65,6 +77,7 @@ def _mapping(loader: Any, node: Any) -> dict[Any, Any]:
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+no_other_tags(_Loader)
 
 
 def read_files(paths: Iterable[Path]) -> Iterator[Document]:
@@ -103,17 +116,20 @@ def _read(file: Path) -> list[Any]:
     try:
         if file.suffix == ".json":
             return [json.loads(text, object_pairs_hook=_object)]
-        return list(yaml.load_all(text, _Loader))
+        found = list(yaml.load_all(text, _Loader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark is not None else "somewhere"
         raise Unreadable(f"{file}: not valid YAML at {place}: {error.problem}.") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, LookupError) as error:  # LookupError: '!!bool maybe'
         raise Unreadable(f"{file}: not valid YAML: {error}.") from None
     except RecursionError:
         raise Unreadable(f"{file}: nested too deeply.") from None
     except ValueError as error:
         raise Unreadable(f"{file}: not valid JSON: {error}.") from None
+    if not within(found, MOST_PARTS):
+        raise Unreadable(f"{file}: it has more than {MOST_PARTS} parts, or its aliases have no end.")
+    return found
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -123,6 +139,20 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise ValueError(f"'{name}' is there twice")
         made[name] = value
     return made
+
+
+def within(value: Any, most: int) -> bool:
+    """Whether a value of YAML has at most `most` parts when it is written out: aliases can make it endless."""
+    waiting = [value]
+    for _ in range(most):
+        if not waiting:
+            return True
+        each = waiting.pop()
+        if isinstance(each, dict):
+            waiting += [*each, *each.values()]
+        elif isinstance(each, list):
+            waiting += each
+    return not waiting
 
 
 def as_yaml(documents: Iterable[dict[str, Any]]) -> str:

@@ -16,6 +16,8 @@ from broker.cli.demo.command import demo
 from broker.cli.demo.listen import listen
 from broker.cli.devices import device, sensor
 from broker.cli.edit import model
+from broker.cli.keys import key
+from broker.cli.model_check import model_check
 from broker.cli.places import place
 from broker.cli.quantities import quantities
 from broker.cli.reprocess import reprocess, reprocessings
@@ -76,6 +78,7 @@ for command in (
     send,
     command_group,
     quantities,
+    model_check,
     model,
     import_,
     export,
@@ -84,6 +87,7 @@ for command in (
     alarm,
 ):
     main.add_command(command)
+device.add_command(key)
 
 if __name__ == "__main__":
     sys.exit(main())

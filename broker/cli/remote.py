@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import click
@@ -15,6 +16,8 @@ JSON = "application/json"
 TIMEOUT_SECONDS = 60.0
 LONG_SECONDS = 600.0
 """For imports and exports."""
+
+_NEXT = re.compile(r'<([^<>]*)>[^,<]*;\s*rel="next"')
 
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
@@ -32,6 +35,15 @@ class Remote:
         """GET; the answer's JSON."""
         text = f"?{urllib.parse.urlencode(query)}" if query else ""
         return self._ask("GET", path + text, None)
+
+    def pages(self, path: str, **query: str) -> Iterator[Any]:
+        """GET of a list, page by page as the answers' links say; the elements."""
+        at: str | None = f"{path}?{urllib.parse.urlencode(query)}"
+        while at is not None:
+            content, links = self._answer("GET", at, None, JSON, TIMEOUT_SECONDS)
+            yield from json.loads(content)
+            following = _NEXT.search(links)
+            at = following[1] if following is not None else None
 
     def post(self, path: str, document: dict[str, Any]) -> Any:
         """POST; the answer's JSON."""
@@ -66,6 +78,10 @@ class Remote:
         return json.loads(content) if content else None
 
     def _open(self, method: str, path: str, body: bytes | None, media_type: str, seconds: float) -> bytes:
+        return self._answer(method, path, body, media_type, seconds)[0]
+
+    def _answer(self, method: str, path: str, body: bytes | None, media_type: str, seconds: float) -> tuple[bytes, str]:
+        """The answer's content, and what its Link headers say."""
         request = urllib.request.Request(  # noqa: S310  (the scheme was checked)
             self._url + path, data=body, method=method, headers={"Content-Type": media_type, "Accept": JSON}
         )
@@ -74,12 +90,13 @@ class Remote:
         try:
             with urllib.request.urlopen(request, timeout=seconds) as response:  # noqa: S310
                 content: bytes = response.read()
+                links = ", ".join(response.headers.get_all("Link", []))
         except urllib.error.HTTPError as error:
             raise Refused(error) from None
         except OSError as error:
             reason = getattr(error, "reason", error)
             raise click.ClickException(f"No broker answers at {self._url}: {reason}. Is it running?") from None
-        return content
+        return content, links
 
 
 class Refused(click.ClickException):

@@ -90,13 +90,14 @@ def decode_named(rows: Sequence[Mapped], values: Sequence[Named], at: Micros) ->
     mapped = [row for row in rows if row.source]
     for named in values:
         for row in mapped:
-            if _names(row.source, named.name):
+            if is_named_by(row.source, named.name):
                 value = _in_unit(row, _checked(row, named.value), named.unit)
                 found.add(row.quantity, value, _unit(row), channel=row.channel, at=named.at)
     return found.found
 
 
-def _names(source: str, name: str) -> bool:
+def is_named_by(source: str, name: str) -> bool:
+    """Whether a mapping's `source` names the value called `name`: all of it, or what follows its base name."""
     if name == source:
         return True
     return name.endswith(source) and name[-len(source) - 1] in ":/"

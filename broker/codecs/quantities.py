@@ -24,6 +24,8 @@ class UnitError(ValueError):
 class Unit(Struct, frozen=True, forbid_unknown_fields=True):
     """One unit of a dimension. Its value times `factor` plus `offset` is the value in the dimension's own unit."""
 
+    name: str
+    """As Recommendation 20 has it for the code: 'degree Celsius'."""
     dimension: str
     factor: str
     """A fraction: '5/9'."""
@@ -53,8 +55,12 @@ class QuantityInfo(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """LwM2M object and resource that carry it (OMA's registry): '3303/5700'; '' when there is none."""
     attribute: str | None = None
     """The attribute it becomes by default (Smart Data Models); None: of its own name; '': none, it is about the device."""
+    controls: str = ""
+    """What a device that measures it is said to control (the Smart Data Models' Device, controlledProperty)."""
     minimum: float | None = None
     maximum: float | None = None
+    without: str = ""
+    """Why there is no LwM2M resource, or no SenML unit."""
 
 
 class _Table(Struct, frozen=True, forbid_unknown_fields=True):
@@ -91,6 +97,11 @@ def unit(code: str) -> Unit:
     if found is None:
         raise UnitError(f"Unit '{code}' is not in the table of units (UN/CEFACT common codes).")
     return found
+
+
+def unit_codes() -> list[str]:
+    """All codes of the table."""
+    return list(_table().units)
 
 
 def accepted_units(name: str) -> list[str]:

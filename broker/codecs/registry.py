@@ -13,7 +13,8 @@ from broker.codecs.axioma import AxiomaW1
 from broker.codecs.base import Codec, CodecError, Measurement
 from broker.codecs.cayenne import CayenneLpp
 from broker.codecs.elsys import Elsys
-from broker.codecs.javascript.codec import decode_script
+from broker.codecs.javascript.codec import decode_script, normalize_script
+from broker.codecs.lwm2m import decode_lwm2m
 from broker.codecs.mbus import ElvacoCmi
 from broker.codecs.mcf88 import Mcf88
 from broker.codecs.netvox import Netvox
@@ -24,10 +25,12 @@ from broker.codecs.sensative import SensativeStrips
 from broker.codecs.sensoneo import Sensoneo
 from broker.codecs.vegapuls import VegapulsAir
 
-OBJECT, NAMED_VALUES = "object", "senml"
-"""The two names that are no codec of bytes: what the network decoded, and named values."""
+OBJECT, NAMED_VALUES, LWM2M = "object", "senml", "lwm2m"
+"""The names that are no codec of bytes: what the network decoded, named values, and LwM2M's named values."""
 JAVASCRIPT = "javascript"
 """The model's own script makes an object of the bytes."""
+_NORMALIZED = "normalized"
+"""Where a source begins that is in what the script's `normalizeUplink` answers."""
 
 _CODECS: dict[str, Codec] = {
     "elsys": Elsys(),
@@ -75,7 +78,7 @@ class DeviceModelLike(Protocol):
 
 def codec_names() -> list[str]:
     """Every name a device model's `codec` may have."""
-    return [*_CODECS, OBJECT, NAMED_VALUES, JAVASCRIPT]
+    return [*_CODECS, OBJECT, NAMED_VALUES, LWM2M, JAVASCRIPT]
 
 
 def codec(name: str) -> Codec:
@@ -132,6 +135,10 @@ def _decode(
         if not values:
             raise CodecError(f"Model '{model.id}' needs named values (SenML), and the uplink has none.")
         return decode_named(model.quantities, values, at)
+    if model.codec == LWM2M:
+        if not values:
+            raise CodecError(f"Model '{model.id}' needs LwM2M's values, and the uplink has none.")
+        return decode_lwm2m(model.quantities, values, at)
     if model.codec == OBJECT:
         if decoded is None:
             raise CodecError(f"Model '{model.id}' needs what the network decoded ('object'), and the uplink has none.")
@@ -141,8 +148,16 @@ def _decode(
     if f_port is None:  # not LoRaWAN
         f_port = model.f_ports[0] if model.f_ports else 1
     if model.codec == JAVASCRIPT:
-        return MappedObject(model.quantities).decode_object(decode_script(model.script, payload, f_port, at), at)
+        return MappedObject(model.quantities).decode_object(_scripted(model, payload, f_port, at), at)
     return codec(model.codec).decode(payload, f_port, at)
+
+
+def _scripted(model: DeviceModelLike, payload: bytes, f_port: int, at: Micros) -> Any:
+    decoded = decode_script(model.script, payload, f_port, at)
+    if any(row.source.startswith(_NORMALIZED + ".") for row in model.quantities):
+        normalized = normalize_script(model.script, decoded)
+        return {**(decoded if isinstance(decoded, dict) else {}), _NORMALIZED: normalized}
+    return decoded
 
 
 def _expected(model: DeviceModelLike) -> str:

@@ -44,6 +44,8 @@ def check_model(model: DeviceModel) -> None:
     for name, template in model.commands.items():
         check_id(name, "command")
         check_template(name, template, model.network)
+        if template.encoder and not model.script:
+            raise BadRequestData(f"'commands', '{name}': \"encoder\": \"script\" needs a model with a script.")
 
 
 def check_device(device: Device) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from broker.clock import Micros, Stamp, iso
-from broker.codecs.downlink import CommandTemplate, encode
+from broker.codecs.downlink import CommandTemplate, encode, script_data
 from broker.devices import actuation
 from broker.devices.actuation import DeviceCommand
 from broker.devices.model import Device, DeviceModel
@@ -34,8 +34,33 @@ def write(command: DeviceCommand, version: int, present: Record | None) -> Recor
 
 
 @dataclass(frozen=True, slots=True)
+class ToEncode:
+    """What a model's script is to encode, which no command of the writer does: it is applied again with the `Encoded`."""
+
+    model: DeviceModel
+    version: int
+    """Of the model's record."""
+    data: dict[str, Any]
+    f_port: int
+    """The command's, which a script's answer outweighs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What a script has made of it, or why it has not."""
+
+    of: ToEncode
+    f_port: int = 0
+    payload: bytes = b""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class QueueCommand:
-    """Queue a command to a virtual sensor. Result: it. What is bound now says whether the command makes sense."""
+    """Queue a command to a virtual sensor. Result: it, or what is to be encoded first.
+
+    What is bound now says whether the command makes sense.
+    """
 
     id: str
     virtual_sensor: str
@@ -45,6 +70,7 @@ class QueueCommand:
     by: str
     most: int
     """Open commands of one virtual sensor, count."""
+    encoded: Encoded | None = None
 
     def needs(self, seen: Snapshot) -> Needs:
         """The virtual sensor, what is bound to it, and what waits for it."""
@@ -53,7 +79,7 @@ class QueueCommand:
         needs.found.add(("device_command", f"open:{self.virtual_sensor}"))
         return needs
 
-    def apply(self, view: View, stamp: Stamp) -> Effects[DeviceCommand]:
+    def apply(self, view: View, stamp: Stamp) -> Effects[DeviceCommand | ToEncode]:
         """One record. Raises ResourceNotFound, BadRequestData, OperationNotSupported (too many wait)."""
         if view.record("virtual_sensor", self.virtual_sensor) is None:
             raise ResourceNotFound(f"There is no virtual sensor '{self.virtual_sensor}'.")
@@ -77,8 +103,9 @@ class QueueCommand:
         if bound is None:
             command = actuation.waiting(command, _unbound(self.virtual_sensor))
         else:
-            device, model = bound
-            encode(self.command, _template(model, device, self.command), self.parameters)
+            made = _encode(bound, self.command, self.parameters, self.encoded)
+            if isinstance(made, ToEncode):
+                return Effects(made)
         return Effects(command, records=[write(command, stamp.version, None)])
 
 
@@ -89,6 +116,8 @@ class Begun:
     command: DeviceCommand
     broker: str = ""
     topic: str = ""
+    to_encode: ToEncode | None = None
+    """Nothing was done yet: this is to be encoded first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +125,15 @@ class BeginSending:
     """Encode a queued command for the device that is bound now, and write down that it is being handed over.
 
     `networks` says whether commands can be sent through a (source, MQTT broker): '' or what it waits for; None when they
-    never can. `fetched_by`: the device that has come to fetch it, and gets it in the answer.
+    never can. `fetched_by`: the device that has come to fetch it, and gets it in the answer. `encoded`: what the model's
+    script has made of it, where it was asked for.
     Result: the command as it is now; None when it is not there. A fetched one is `sent` with that.
     """
 
     id: str
     networks: Callable[[str, str], str | None]
     fetched_by: str | None = None
+    encoded: Encoded | None = None
 
     def needs(self, seen: Snapshot) -> Needs:
         """The command, its virtual sensor's device, and where that was last heard."""
@@ -133,7 +164,7 @@ class BeginSending:
         bound = _bound(view, command.virtual_sensor, stamp.now)
         if bound is None:
             return Begun(actuation.waiting(command, _unbound(command.virtual_sensor)))
-        device, model = bound
+        device, model, _ = bound
         state = as_state(view.record("device_state", device.id))
         if state.source is None:
             return Begun(actuation.waiting(command, f"Device {device.id} has not been heard yet."))
@@ -146,17 +177,19 @@ class BeginSending:
         if reason:
             return Begun(actuation.waiting(command, reason))
         try:
-            template = _template(model, device, command.command)
-            payload = encode(command.command, template, command.parameters)
+            made = _encode(bound, command.command, command.parameters, self.encoded)
         except BrokerError as error:
             return Begun(actuation.failed(command, error.detail, stamp.now))
+        if isinstance(made, ToEncode):
+            return Begun(command, to_encode=made)
+        f_port, confirmed, payload = made
         begun = actuation.sending(
             command,
             device=device.id,
             model=model.id,
             network=state.source,
-            f_port=template.f_port,
-            confirmed=template.confirmed,
+            f_port=f_port,
+            confirmed=confirmed,
             payload=payload,
         )
         if state.source == COAP:
@@ -242,8 +275,12 @@ def _bound_needs(sensor_id: str, seen: Snapshot) -> Needs:
     return needs
 
 
-def _bound(view: View, sensor_id: str, at: Micros) -> tuple[Device, DeviceModel] | None:
-    """The device that is the virtual sensor at `at`, and its model."""
+_Bound = tuple[Device, DeviceModel, int]
+"""A device, its model and the version of that."""
+
+
+def _bound(view: View, sensor_id: str, at: Micros) -> _Bound | None:
+    """The device that is the virtual sensor at `at`."""
     for record in view.found("binding", f"sensor:{sensor_id}"):
         binding = as_binding(record)
         device = view.record("device", binding.device)
@@ -251,12 +288,31 @@ def _bound(view: View, sensor_id: str, at: Micros) -> tuple[Device, DeviceModel]
             continue
         model = view.record("device_model", as_device(device).model)
         if model is not None:
-            return as_device(device), as_model(model)
+            return as_device(device), as_model(model), model.version
     return None
 
 
 def _unbound(sensor_id: str) -> str:
     return f"No device is '{sensor_id}' now."
+
+
+def _encode(
+    bound: _Bound, name: str, parameters: Mapping[str, Any], encoded: Encoded | None
+) -> tuple[int | None, bool, bytes] | ToEncode:
+    """(fPort, confirmed, payload) of a command for the device that is bound; or what its model's script is to do first.
+
+    Raises BadRequestData.
+    """
+    device, model, version = bound
+    template = _template(model, device, name)
+    if not template.encoder:
+        return template.f_port, template.confirmed, encode(name, template, parameters)
+    wanted = ToEncode(model, version, script_data(name, template, parameters), template.f_port or 1)
+    if encoded is None or encoded.of != wanted:
+        return wanted
+    if encoded.problem:
+        raise BadRequestData(f"'{name}' cannot be encoded by model '{model.id}': {encoded.problem}")
+    return encoded.f_port if model.network == "lorawan" else None, template.confirmed, encoded.payload
 
 
 def _template(model: DeviceModel, device: Device, name: str) -> CommandTemplate:

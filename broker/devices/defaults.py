@@ -20,17 +20,36 @@ class Mapped(Struct, frozen=True, forbid_unknown_fields=True):
 
     attribute: str
     unit: str | None = None
-    """UN/CEFACT code that the model wants it in; None: the quantity's own."""
+    """UN/CEFACT code that the model wants it in; None: it has none, or is no number."""
+    values: dict[str, str | int | float | bool] = {}
+    """What the model calls the quantity's values, as `Output` has it."""
+    own: bool = False
+    """The published model has no such attribute: it is ours."""
 
 
-class EntityModel(Struct, frozen=True, forbid_unknown_fields=True):
-    """One entity type of the Smart Data Models."""
+class EntityModel(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
+    """One entity type."""
 
-    source: str
-    """Repository and version that it was read from."""
     quantities: dict[str, Mapped]
+    device: str
+    """The relationship to the device that observed last; '' when the model has none."""
+    subject: str = ""
+    """The repository of the Smart Data Models that has it: 'dataModel.Environment'; '' when the type is ours."""
+    version: str = ""
+    """The version of the model that this was read from."""
+    observed: str = ""
+    """The Property that says when it was observed; '' when the model has none."""
+    observed_from: str = ""
+    """The Property that says when the period began that `observed` ends."""
+    own: tuple[str, ...] = ()
+    """Attributes that the broker writes and the published model lacks, beside those of `quantities`."""
     note: str = ""
     """Where we deviate, and why."""
+
+    def attributes(self) -> set[str]:
+        """Those that a virtual sensor of this type has by default."""
+        others = {self.observed, self.observed_from, self.device} - {""}
+        return {mapped.attribute for mapped in self.quantities.values()} | others
 
 
 @cache
@@ -62,5 +81,11 @@ def default_outputs(
         name = special.attribute if special else default_attribute(sent.quantity)
         if name is not None and name not in outputs:
             unit = special.unit if special and special.unit != quantity(sent.quantity).unit else None
-            outputs[name] = Output(quantity=sent.quantity, attribute=expand(name), channel=sent.channel, unit=unit)
+            outputs[name] = Output(
+                quantity=sent.quantity,
+                attribute=expand(name),
+                channel=sent.channel,
+                unit=unit,
+                values=special.values if special else {},
+            )
     return tuple(outputs.values())

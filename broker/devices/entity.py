@@ -1,12 +1,15 @@
 """The Device entity: what apps may subscribe to when they care which hardware is behind a value. Pure.
 
 Type and attribute names of the Smart Data Models' Device (dataModel.Device): `controlledAsset` points to the entity
-that the device observes now; a swap changes it on both devices.
+that the device observes now; a swap changes it on both devices. What it observes is `controlledProperty`, in the model's words.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 from broker.clock import Stamp
+from broker.codecs.quantities import UnitError, quantity
 from broker.devices.model import Device, DeviceModel
 from broker.devices.observe import device_urn
 from broker.ngsild.change import AttributeTrigger, EntityChange
@@ -19,6 +22,23 @@ _NAME: Iri = DEFAULT_VOCAB + "name"
 _MODEL: Iri = DEFAULT_VOCAB + "modelName"
 _BRAND: Iri = DEFAULT_VOCAB + "brandName"
 _CATEGORY: Iri = DEFAULT_VOCAB + "category"
+_CONTROLS: Iri = DEFAULT_VOCAB + "controlledProperty"
+_PROTOCOL: Iri = DEFAULT_VOCAB + "supportedProtocol"
+_PROTOCOLS: Final = {"lorawan": "lora", "nb-iot": "nb-iot"}
+"""Network of a device model -> the Smart Data Models' word."""
+
+
+def controlled(model: DeviceModel) -> list[str]:
+    """What devices of a model observe, in the words of the Smart Data Models' controlledProperty."""
+    found: dict[str, None] = {}
+    for sent in model.quantities:
+        try:
+            word = quantity(sent.quantity).controls
+        except UnitError:  # a quantity that the table has no more
+            continue
+        if word:
+            found[word] = None
+    return list(found)
 
 
 def device_entity(
@@ -30,7 +50,11 @@ def device_entity(
         _MODEL: {"type": "Property", "value": model.name},
         _BRAND: {"type": "Property", "value": model.vendor},
         _CATEGORY: {"type": "Property", "value": ["sensor"]},
+        _PROTOCOL: {"type": "Property", "value": [_PROTOCOLS[model.network]]},
     }
+    controls = controlled(model)
+    if controls:
+        wanted[_CONTROLS] = {"type": "Property", "value": controls}
     if assets:
         wanted[CONTROLLED_ASSET] = {"type": "Relationship", "object": assets[0] if len(assets) == 1 else assets}
     attrs: Attributes = dict(entity["attrs"]) if entity is not None else {}

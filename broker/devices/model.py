@@ -108,6 +108,9 @@ class Output(Struct, frozen=True, rename="camel", forbid_unknown_fields=True, kw
     """By which derived values refer to it; '': the quantity."""
     calibration: Calibration | None = None
     counter: Counter | None = None
+    values: dict[str, str | int | float | bool] = {}
+    """What the attribute says for a value of the quantity: {"true": "occupied"}. Keys are texts, 'true', 'false', or numbers
+    as JSON has them; a value that is none of them stays what it is. Checks and derived values see the quantity's own."""
     checks: Checks | None = None
     """None: only what is physically possible."""
     implausible: Literal["history", "current"] = "history"

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from broker.clock import Stamp, iso, parse_iso
+from broker.devices.frame import OBSERVED_BY as OBSERVED_BY
+from broker.devices.frame import framed
 from broker.devices.placing import first_tie, tie_row
 from broker.devices.processing.observation import Observation
 from broker.ngsild.change import AttributeTrigger, EntityChange
-from broker.ngsild.model import DEFAULT_VOCAB, IMPLAUSIBLE, Attributes, Entity, Instance, Iri, default_instance
+from broker.ngsild.model import IMPLAUSIBLE, LOCATION, Attributes, Entity, Instance, Iri, default_instance
 from broker.stores.base import HistoryRow
-
-OBSERVED_BY: Iri = DEFAULT_VOCAB + "observedBy"
 
 
 def device_urn(device_id: str) -> str:
@@ -24,16 +24,24 @@ def device_urn(device_id: str) -> str:
 
 
 def observe(
-    entity: Entity | None, observations: Sequence[Observation], *, device_id: str, uplink_id: str, stamp: Stamp
+    entity: Entity | None,
+    observations: Sequence[Observation],
+    *,
+    device_id: str,
+    uplink_id: str,
+    stamp: Stamp,
+    location: Instance | None = None,
 ) -> tuple[EntityChange | None, list[HistoryRow]]:
     """The change of one entity by an uplink's observations (oldest first), and their history rows.
 
-    The change is None when nothing is newer than what the entity has.
+    The change is None when nothing is newer than what the entity has. With it, the entity's frame follows, and its
+    location becomes `location` where one is given.
     """
     first = observations[0]
     attrs: Attributes = dict(entity["attrs"]) if entity is not None else {}
     triggers: dict[Iri, AttributeTrigger] = {}
     history: list[HistoryRow] = []
+    newest = 0
     for observation in observations:
         name, at = observation.attribute, observation.at
         instance = instance_of(observation, device_id, stamp)
@@ -47,10 +55,21 @@ def observe(
         ):
             continue
         attrs[name] = [instance, *(one for one in instances if "datasetId" in one)]
+        newest = max(newest, at)
         if name not in triggers:
             triggers[name] = "attributeCreated" if not instances else "attributeUpdated"
     if not triggers:
         return None, history
+    types = entity["type"] if entity is not None else [first.sensor.entity_type]
+    beside = framed(attrs, types, stamp, newest)
+    if location is not None:
+        beside[LOCATION] = location
+    for name, made in beside.items():
+        triggers[name] = "attributeUpdated" if name in attrs else "attributeCreated"
+        if made is not None:
+            attrs[name] = [made, *(one for one in attrs.get(name, ()) if "datasetId" in one)]
+            if name == LOCATION:  # when and by which device a value was observed, its own history tells
+                history.append(tie_row(first.entity_id, name, made, stamp))
     after: Entity
     if entity is None:
         tied = first_tie(first.sensor, stamp) if first.entity_id == first.sensor.entity else None
@@ -59,7 +78,7 @@ def observe(
             history.append(tie_row(first.entity_id, *tied, stamp))
         after = {
             "id": first.entity_id,
-            "type": [first.sensor.entity_type],
+            "type": types,
             "attrs": attrs,
             "createdAt": stamp.text,
             "modifiedAt": stamp.text,

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 
 from broker.clock import Micros, Stamp, parse_iso
+from broker.devices.frame import OBSERVED_BY, framed
 from broker.devices.model import Binding, VirtualSensor
-from broker.devices.observe import OBSERVED_BY, device_urn
+from broker.devices.observe import device_urn
 from broker.devices.processing.plan import key_of
 from broker.devices.processing.state import Remaining, as_sensor_state, rewind, state_body
 from broker.devices.registry import as_sensor
@@ -153,5 +154,11 @@ def fallen_back(entity: Entity, left: dict[Iri, Instance | None], stamp: Stamp) 
             else:
                 del attrs[name]
             triggers[name] = "attributeDeleted"
+    for name, made in framed(attrs, entity["type"], stamp).items():
+        triggers[name] = "attributeDeleted" if made is None else "attributeUpdated"
+        if made is not None:
+            attrs[name] = [made]
+        else:
+            attrs.pop(name, None)
     after: Entity = {**entity, "attrs": attrs, "modifiedAt": stamp.text}
     return EntityChange(entity["id"], entity, after, triggers)

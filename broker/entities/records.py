@@ -19,6 +19,7 @@ WORDS: dict[RecordKind, str] = {
     "context": "@context",
     "tenant": "tenant",
     "identity": "identity",
+    "device_key": "device key",
 }
 """What people call the kinds."""
 

@@ -15,7 +15,7 @@ from pyld.jsonld import KEYWORDS
 
 from broker.errors import BadRequestData
 from broker.jsonld.core import is_core_url
-from broker.jsonld.stored import own_id
+from broker.jsonld.own import is_ours
 
 DOCUMENTS: Final = 32
 """Remote documents that one @context may lead to, count: more is a mistake or an attack."""
@@ -42,7 +42,7 @@ def without_core(value: Any) -> Any:
     parts = value if isinstance(value, list) else [value]
     for part in parts:
         if isinstance(part, str):
-            if not part.lower().startswith(("http://", "https://")) and own_id(part) is None:
+            if not part.lower().startswith(("http://", "https://")) and not is_ours(part):
                 raise BadRequestData(f"The '@context' must name http or https URLs, got '{part[:200]}'.")
         elif not isinstance(part, dict) and not (part is None and isinstance(value, list)):
             raise BadRequestData(

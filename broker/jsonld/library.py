@@ -21,6 +21,7 @@ from broker.config import Limits
 from broker.errors import BadRequestData, BrokerError
 from broker.jsonld.core import CORE_URL, is_core_url
 from broker.jsonld.memory_shelf import MemoryShelf
+from broker.jsonld.own import published_name, published_terms
 from broker.jsonld.remote import Fetch, Remote, RemoteDocument
 from broker.jsonld.stored import (
     Kind,
@@ -77,6 +78,9 @@ class Library:
 
         Raises LdContextNotAvailable, BadRequestData (5.5.6).
         """
+        published = published_name(url)
+        if published is not None:
+            return self._published(published, url)
         own = own_id(url)
         if own is not None:
             # A URL of this form that is not ours is another broker's.
@@ -229,6 +233,11 @@ class Library:
                 held.fresh_until = stored.expires_at or FOREVER
         self._counts = None
         return changed
+
+    def _published(self, name: str, url: str) -> Held:
+        """One of the product's own: part of this broker, so neither fetched nor put on the shelf."""
+        stored = StoredContext(cached_id(url), "Cached", published_terms(name), self._started, url=url)
+        return Held(stored, FOREVER)
 
     async def _held(self, name: str) -> Held | None:
         held = self.held.get(name)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Final
 
 from broker.errors import BadRequestData
-from broker.jsonld.stored import own_id
+from broker.jsonld.own import is_ours
 from broker.ngsild.names import is_uri
 
 CONTEXT_REL: Final = "http://www.w3.org/ns/json-ld#context"
@@ -30,7 +30,7 @@ def parse_context_link(headers: Iterable[str]) -> str | None:
     found = [url for header in headers for url in _contexts_in(header)]
     if len(found) > 1:
         raise BadRequestData(f"The Link header must name one JSON-LD @context, got {len(found)}.")
-    if found and not ((is_uri(found[0]) and found[0].lower().startswith(("http://", "https://"))) or own_id(found[0])):
+    if found and not ((is_uri(found[0]) and found[0].lower().startswith(("http://", "https://"))) or is_ours(found[0])):
         raise BadRequestData(f"The @context in the Link header must be an http or https URL, got '{found[0][:200]}'.")
     return found[0] if found else None
 

@@ -1,7 +1,7 @@
-"""A breaker: after several failures in a row a host rests; then one request at a time tries whether it is back.
+"""A breaker: after several failures in a row something rests; then one request at a time tries whether it is back.
 
-Whether the host answers is what counts, not what it answers: one app that answers 500 must not delay another behind the
-same host name.
+What is a failure, its user decides (`turns.py`): whether there is an answer is what counts, not what the answer is. One app
+that answers 500 must not delay another behind the same host name.
 """
 
 from __future__ import annotations
@@ -27,6 +27,11 @@ class Breaker:
         self._until = 0.0
         self._probing = False
 
+    @property
+    def open(self) -> bool:
+        """Whether it rests, or is being tried."""
+        return self._failures >= FAILURES
+
     def enter(self) -> float:
         """0 when the request may go out (then `leave` must follow), else seconds to wait (then `leave` must not)."""
         if self._failures < FAILURES:
@@ -40,7 +45,7 @@ class Breaker:
         return 0.0
 
     def leave(self, answered: bool | None) -> None:
-        """How it went: the host answered, did not, or it cannot be told (cancelled, never sent)."""
+        """How it went: there was an answer, there was none, or it cannot be told (cancelled, never sent)."""
         probing, self._probing = self._probing, False
         if answered:
             self._failures = 0

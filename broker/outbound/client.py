@@ -2,8 +2,8 @@
 
 Rules against server-side request forgery: http and https only; no credentials in the URL; and the address is judged when
 the socket is made, so neither a name that resolves differently the second time nor a number in disguise gets past.
-Redirects are not followed from a POST, and by a GET only on the same host. A host that does not answer is left alone for
-a while (breaker): requests to it fail at once, saying when to come back, so nothing is lost by it.
+Redirects are not followed from a POST, and by a GET only on the same host. What does not answer is left alone for a while
+(`turns.py`): requests to it fail at once, saying when to come back, so nothing is lost by it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import urljoin
@@ -23,7 +23,7 @@ from yarl import URL
 
 from broker.config import Delivery
 from broker.outbound.address import AddressForbidden, check_address
-from broker.outbound.breaker import Breaker
+from broker.outbound.turns import Outcome, Resting, Turns, open_at_once
 
 OutcomeT = TypeVar("OutcomeT")
 
@@ -34,7 +34,10 @@ REDIRECTS = 3
 DRAIN_BYTES = 64 * 1024
 DRAIN_SECONDS = 1.0
 """How much of an answer to a POST is read, and how long, so that the connection can be used again; beyond it is closed."""
-HOSTS_REMEMBERED = 10_000
+CONNECT_SECONDS = 5.0
+"""Time to look up the name, connect and shake hands; the endpoint's own, if that is less."""
+URLS_KEPT = 20_000
+"""URLs that need not be read again, count: endpoints are the same all the time."""
 DNS_SECONDS = 10
 IDLE_SECONDS = 30.0
 
@@ -64,7 +67,7 @@ class BadAnswer(OutboundError):
 
 
 class HostResting(OutboundError):
-    """Not tried: the host did not answer lately. Come back after `retry_after` seconds."""
+    """Not tried: the host or the endpoint did not answer lately. Come back after `retry_after` seconds."""
 
     def __init__(self, reason: str, retry_after: float) -> None:
         super().__init__(reason)
@@ -92,25 +95,15 @@ class Fetched:
     """Of the answer; names in lower case."""
 
 
-class _Host:
-    """What is shared by the requests to one host: how many at once, and whether it is worth trying."""
-
-    def __init__(self, connections: int, now: Callable[[], float]) -> None:
-        self.slots = asyncio.Semaphore(connections)
-        self.breaker = Breaker(now)
-        self.users = 0
-
-
 class Outbound:
     """The client. Make it inside a running event loop; `close` it, or use it as an async context manager."""
 
     def __init__(self, settings: Delivery, now: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
-        self._now = now
-        self._hosts: OrderedDict[str, _Host] = OrderedDict()
+        self._turns = Turns(open_at_once(settings.connections), settings.host_connections, now)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=0,  # bounded per host by _Host.slots, whose waiting does not count against the endpoint's time
+                limit=0,  # bounded by the turns, whose waiting does not count against the endpoint's time
                 ttl_dns_cache=DNS_SECONDS,
                 keepalive_timeout=IDLE_SECONDS,
                 socket_factory=self._socket,
@@ -132,10 +125,20 @@ class Outbound:
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
+        self._turns.close()
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> Answer:  # noqa: ASYNC109 - the endpoint's time, without the wait for a free connection
+    async def post(
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        timeout: float,  # noqa: ASYNC109 - the endpoint's time, without the wait for a free connection
+        *,
+        failed_before: bool = False,
+    ) -> Answer:
         """POST `body` to `url`; the answer's status, whatever it is. `timeout` in seconds, from the connection on.
 
+        `failed_before`: the endpoint did not take the last one, as is known from before the start.
         Raises Forbidden, Unreachable, TimedOut, HostResting.
         """
         target = _target(url)
@@ -147,7 +150,7 @@ class Outbound:
                 await _drain(response)
                 return Answer(response.status)
 
-        return await self._guarded(target, send, timeout)
+        return await self._guarded(target, send, timeout, failed_before=failed_before)
 
     async def get(self, url: str, *, accept: str, max_bytes: int, timeout: float) -> bytes:  # noqa: ASYNC109 - see post
         """The body behind `url`, at most `max_bytes`, in `timeout` seconds.
@@ -198,53 +201,50 @@ class Outbound:
 
         return await self._guarded(target, fetch, seconds)
 
-    async def _guarded(self, target: URL, request: Callable[[], Awaitable[OutcomeT]], seconds: float) -> OutcomeT:
-        """`request` within the host's limit and breaker, its failures in our words."""
-        name = str(target.origin())
-        host = self._host(name)
-        host.users += 1
+    async def _guarded(
+        self,
+        target: URL,
+        request: Callable[[], Awaitable[OutcomeT]],
+        seconds: float,
+        *,
+        failed_before: bool = False,
+    ) -> OutcomeT:
+        """`request` when it is its turn, its failures in our words."""
         try:
-            async with host.slots:
-                rest = host.breaker.enter()
-                if rest > 0:
-                    raise HostResting(f"'{name}' has not answered lately; it is tried again in {rest:.1f} s.", rest)
-                answered: bool | None = None
-                try:
-                    outcome = await request()
-                    answered = True
-                    return outcome
-                except BadAnswer:
-                    answered = True  # it may be of no use, but the host is there
-                    raise
-                except TimeoutError:
-                    answered = False
-                    raise TimedOut(f"'{target}' did not answer within {seconds:g} s.") from None
-                except aiohttp.ClientConnectorError as error:
-                    if isinstance(error.os_error, AddressForbidden):
-                        raise Forbidden(f"'{target}' is not allowed: {error.os_error.reason}.") from None
-                    answered = False
-                    raise Unreachable(f"'{target}' cannot be reached: {_plain(error.os_error)}.") from None
-                except (aiohttp.ClientError, OSError) as error:
-                    answered = False
-                    raise Unreachable(f"The connection to '{target}' failed: {_plain(error)}.") from None
-                except ValueError as error:
-                    raise Forbidden(f"'{target}' cannot be requested: {error}.") from None
-                finally:
-                    host.breaker.leave(answered)
+            turn = await self._turns.begin(*_peers(target), seconds, failed_before=failed_before)
+        except Resting as resting:
+            raise HostResting(
+                f"'{resting.name}' has not answered lately; it is tried again in {resting.seconds:.1f} s.",
+                resting.seconds,
+            ) from None
+        answered: Outcome | None = None
+        try:
+            outcome = await request()
+            answered = "answered"
+            return outcome
+        except BadAnswer:
+            answered = "answered"  # it may be of no use, but somebody is there
+            raise
+        except aiohttp.ConnectionTimeoutError:
+            answered = "unreachable"
+            raise TimedOut(
+                f"'{target}' could not be connected to within {min(seconds, CONNECT_SECONDS):g} s."
+            ) from None
+        except TimeoutError:
+            answered = "silent"
+            raise TimedOut(f"'{target}' did not answer within {seconds:g} s.") from None
+        except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, AddressForbidden):
+                raise Forbidden(f"'{target}' is not allowed: {error.os_error.reason}.") from None
+            answered = "unreachable"
+            raise Unreachable(f"'{target}' cannot be reached: {_plain(error.os_error)}.") from None
+        except (aiohttp.ClientError, OSError) as error:
+            answered = "silent"
+            raise Unreachable(f"The connection to '{target}' failed: {_plain(error)}.") from None
+        except ValueError as error:
+            raise Forbidden(f"'{target}' cannot be requested: {error}.") from None
         finally:
-            host.users -= 1
-
-    def _host(self, name: str) -> _Host:
-        host = self._hosts.get(name)
-        if host is None:
-            host = self._hosts[name] = _Host(self._settings.host_connections, self._now)
-            if len(self._hosts) > HOSTS_REMEMBERED:
-                for known, other in list(self._hosts.items())[:10]:
-                    if not other.users and other is not host:
-                        del self._hosts[known]
-        else:
-            self._hosts.move_to_end(name)
-        return host
+            turn.end(answered)
 
     def _socket(self, address: tuple[Any, ...]) -> socket.socket:
         """The socket for one resolved address: here nothing can be between the check and the connection."""
@@ -255,6 +255,13 @@ class Outbound:
         return made
 
 
+@lru_cache(maxsize=URLS_KEPT)
+def _peers(target: URL) -> tuple[str, str]:
+    """What a request has its turn at: the host, the endpoint."""
+    return str(target.origin()), str(target.with_query(None))
+
+
+@lru_cache(maxsize=URLS_KEPT)
 def _target(url: str) -> URL:
     """The URL, if it may be requested at all."""
     if len(url) > URL_CHARACTERS:
@@ -273,7 +280,9 @@ def _target(url: str) -> URL:
 
 def _timeout(seconds: float) -> aiohttp.ClientTimeout:
     # No rounding up: aiohttp would wake late for timeouts above 5 s.
-    return aiohttp.ClientTimeout(total=seconds, ceil_threshold=float("inf"))
+    return aiohttp.ClientTimeout(
+        total=seconds, connect=min(seconds * 0.99, CONNECT_SECONDS), ceil_threshold=float("inf")
+    )
 
 
 async def _drain(response: aiohttp.ClientResponse) -> None:

@@ -19,6 +19,7 @@ from broker.codecs.base import CodecError, Measurement
 from broker.config import Limits
 from broker.devices.alarms.heard import judge_uplink, uplink_needs
 from broker.devices.alarms.rules import Radio
+from broker.devices.located import located, places_needed
 from broker.devices.model import Binding, DeviceModel, VirtualSensor
 from broker.devices.observe import observe
 from broker.devices.processing.observation import Observation, Source
@@ -98,6 +99,7 @@ class ApplyUplink:
             sensor = seen.records.get(("virtual_sensor", sensor_id))
             if sensor is not None:
                 needs.entities |= as_sensor(sensor).entities
+                needs.entities |= places_needed(as_sensor(sensor), seen.entity)
                 plan = plan_of(as_sensor(sensor))
                 if plan.remembers:
                     needs.records.add(("sensor_state", sensor_id))
@@ -218,12 +220,14 @@ class ApplyUplink:
         for observation in observations:
             by_entity.setdefault(observation.entity_id, []).append(observation)
         for entity_id, observed in by_entity.items():
+            sensor = observed[0].sensor
             change, history = observe(
                 view.entity(entity_id),
                 observed,
                 device_id=self.uplink.device_id,
                 uplink_id=self.uplink_id,
                 stamp=stamp,
+                location=located(sensor, view.entity, stamp) if entity_id == sensor.entity else None,
             )
             effects.history += history
             if change is not None:

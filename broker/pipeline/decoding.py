@@ -1,4 +1,4 @@
-"""The step 'decode': where it is done. Scripts run in threads of their own, so that none holds up the event loop.
+"""The steps 'decode', and 'encode' of commands: where they are done. Scripts run in threads of their own, so that none holds up the event loop.
 
 The devices of one model share a thread, and with it the model's sandbox. A thread that is behind makes its uplinks wait,
 and those that wait too long are asked for again; a script that goes beyond its bounds is stopped by the sandbox.
@@ -11,20 +11,26 @@ import contextlib
 import queue
 import threading
 from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 from zlib import crc32
 
 from broker import metrics
 from broker.codecs.base import CodecError
+from broker.codecs.javascript.codec import encode_script
 from broker.codecs.javascript.sandbox import Bounds
 from broker.codecs.javascript.scripts import bound_here
 from broker.codecs.registry import JAVASCRIPT, decode
 from broker.config import Codecs
+from broker.devices.commanding import Encoded, ToEncode
 from broker.devices.model import DeviceModel
 from broker.errors import Overloaded
 from broker.pipeline.apply_uplink import Decoded
 from broker.pipeline.intake import Uplink
 
-_Job = tuple["asyncio.Future[Decoded]", DeviceModel, int, Uplink]
+ResultT = TypeVar("ResultT")
+_Job = tuple["asyncio.Future[Any]", Callable[[], Any]]
 
 
 def decode_by(model: DeviceModel, version: int, uplink: Uplink) -> Decoded:
@@ -45,6 +51,15 @@ def decode_by(model: DeviceModel, version: int, uplink: Uplink) -> Decoded:
     return Decoded(model, version, measurements)
 
 
+def encode_by(wanted: ToEncode) -> Encoded:
+    """What the model's script makes of a command, or why it does not. Runs it here."""
+    try:
+        f_port, payload = encode_script(wanted.model.script, wanted.data, wanted.f_port)
+    except CodecError as error:
+        return Encoded(wanted, problem=str(error))
+    return Encoded(wanted, f_port, payload)
+
+
 class Decoders:
     """For one event loop. Threads begin with the first uplink that needs them; `close` ends them."""
 
@@ -58,18 +73,25 @@ class Decoders:
         """As `decode_by`. Raises Overloaded when the scripts are behind."""
         if model.codec != JAVASCRIPT or uplink.payload is None:
             return decode_by(model, version, uplink)
+        return await self._in_thread(model.id, partial(decode_by, model, version, uplink))
+
+    async def encode(self, wanted: ToEncode) -> Encoded:
+        """As `encode_by`. Raises Overloaded when the scripts are behind."""
+        return await self._in_thread(wanted.model.id, partial(encode_by, wanted))
+
+    async def _in_thread(self, model_id: str, job: Callable[[], ResultT]) -> ResultT:
         if self._waiting >= self._settings.queued:
             raise Overloaded(f"{self._waiting} uplinks wait for their codecs (codecs.queued); send it again.")
-        found: asyncio.Future[Decoded] = asyncio.get_running_loop().create_future()
+        found: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
         self._count(1)
         try:
-            self._thread(model.id).put((found, model, version, uplink))
+            self._thread(model_id).put((found, job))
             async with asyncio.timeout(self._settings.wait_seconds):
                 return await found
         except TimeoutError:
             raise Overloaded(
-                f"The codec of model '{model.id}' gave no answer in {self._settings.wait_seconds:g} s "
-                "(codecs.wait_seconds); send the uplink again."
+                f"The codec of model '{model_id}' gave no answer in {self._settings.wait_seconds:g} s "
+                "(codecs.wait_seconds); send it again."
             ) from None
         finally:
             self._count(-1)
@@ -100,7 +122,7 @@ class _Thread:
         self._loop = loop
         self._bounds = bounds
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._done: deque[tuple[asyncio.Future[Decoded], Decoded | Exception]] = deque()
+        self._done: deque[tuple[asyncio.Future[Any], Any]] = deque()
         self._told = False
         # A daemon: a process that ends does not wait for a script.
         threading.Thread(target=self._run, name="codecs", daemon=True).start()
@@ -112,12 +134,12 @@ class _Thread:
     def _run(self) -> None:
         bound_here(self._bounds)
         while (job := self._jobs.get()) is not None:
-            found, model, version, uplink = job
+            found, do = job
             if found.cancelled():
                 continue
-            made: Decoded | Exception
+            made: Any
             try:
-                made = decode_by(model, version, uplink)
+                made = do()
             except Exception as error:  # the thread goes on; whoever waits for the answer is told
                 made = error
             self._done.append((found, made))

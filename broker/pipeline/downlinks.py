@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import structlog
@@ -26,11 +27,14 @@ from broker.devices.commanding import (
     Change,
     ForgetCommands,
     QueueCommand,
+    ToEncode,
     as_command,
     cancelling,
 )
 from broker.errors import BadRequestData, BrokerError, Overloaded, ResourceNotFound
 from broker.pipeline.command_log import as_downlink, since, tell
+from broker.pipeline.decoding import Decoders
+from broker.pipeline.encoding import begin
 from broker.pipeline.expiry import Executor
 from broker.pipeline.intake import Network, NotSent
 from broker.stores.base import TenantStore
@@ -46,6 +50,8 @@ AT_ONCE: Final = 16
 FORGET_SECONDS: Final = 3600.0
 A_SECOND: Final = 100
 """Waiting commands that are tried again in a second, count: with more, each is tried less often."""
+TRIES: Final = 3
+"""To queue a command whose model is changed meanwhile, count."""
 LONGEST_PAUSE: Final = 10.0
 """Between two tries of one waiting command, seconds, unless there are more than `A_SECOND` allows."""
 
@@ -60,12 +66,14 @@ class Downlinks:
         clock: Clock,
         settings: Actuation,
         networks: Mapping[str, Network],
+        decoders: Decoders,
     ) -> None:
         self._store = store
         self._writer = writer
         self._clock = clock
         self._settings = settings
         self._networks = networks
+        self._decoders = decoders
         self._owner = clock.new_id()
         self._open = 0
         """Open commands when they were last looked at, and those queued here since."""
@@ -103,7 +111,7 @@ class Downlinks:
         check_values(command, parameters)
         if self._open >= self._settings.queued:
             raise Overloaded(f"There are {self._open} open commands (actuation.queued); nothing was queued.")
-        queued = await self._writer.execute(
+        queued = await self._queue(
             QueueCommand(
                 self._clock.new_id(),
                 virtual_sensor,
@@ -118,6 +126,15 @@ class Downlinks:
         tell(queued)
         self._woken.set()
         return queued
+
+    async def _queue(self, command: QueueCommand) -> DeviceCommand:
+        """Execute it; a script that encodes it is tried first, so that whoever asks hears what it says."""
+        for _ in range(TRIES):
+            queued = await self._writer.execute(command)
+            if not isinstance(queued, ToEncode):
+                return queued
+            command = replace(command, encoded=await self._decoders.encode(queued))
+        raise Overloaded("The device's model is being changed; nothing was queued.")
 
     async def cancel(self, command_id: str, by: str = "") -> DeviceCommand:
         """Cancel a command that has not been sent. Raises ResourceNotFound, PreconditionFailed."""
@@ -236,7 +253,7 @@ class Downlinks:
 
     async def _send(self, command: DeviceCommand) -> bool:
         """Hand one command over; False when it stays queued."""
-        begun = await self._writer.execute(BeginSending(command.id, self._waits_for), wait=True)
+        begun = await begin(self._writer, self._decoders, BeginSending(command.id, self._waits_for))
         if begun is None:
             return True
         if not begun.command.sending:

@@ -9,9 +9,11 @@ from broker.devices.commanding import COAP, BeginSending, as_command
 from broker.devices.registry import as_binding
 from broker.errors import BrokerError
 from broker.pipeline.command_log import as_downlink, since, tell
+from broker.pipeline.decoding import Decoders
+from broker.pipeline.encoding import begin
 from broker.pipeline.expiry import Executor
 from broker.pipeline.intake import Downlink
-from broker.stores.base import TenantStore
+from broker.stores.base import Needs, Record, RecordKind, TenantStore
 
 log = structlog.get_logger(__name__)
 
@@ -19,15 +21,16 @@ log = structlog.get_logger(__name__)
 class Fetching:
     """An `Outlet`."""
 
-    def __init__(self, store: TenantStore, writer: Executor, clock: Clock) -> None:
+    def __init__(self, store: TenantStore, writer: Executor, clock: Clock, decoders: Decoders) -> None:
         self._store = store
         self._writer = writer
         self._clock = clock
+        self._decoders = decoders
 
     async def fetch(self, device_id: str) -> Downlink | None:
         """The oldest command for a device that asks: one that it has not acknowledged, or the next."""
         try:
-            for record in await self._store.records("binding", key=f"device:{device_id}"):
+            for record in await self._found("binding", f"device:{device_id}"):
                 binding = as_binding(record)
                 if binding.covers(self._clock.now()):
                     found = await self._next_of(binding.virtual_sensor, device_id)
@@ -38,12 +41,12 @@ class Fetching:
         return None
 
     async def _next_of(self, sensor_id: str, device_id: str) -> Downlink | None:
-        waiting = await self._store.records("device_command", key=f"open:{sensor_id}")
+        waiting = await self._found("device_command", f"open:{sensor_id}")
         for command in sorted(map(as_command, waiting), key=since):
             if self._clock.now() >= command.expires_at:
                 continue
             if command.status == "queued":
-                begun = await self._writer.execute(BeginSending(command.id, _elsewhere, device_id), wait=True)
+                begun = await begin(self._writer, self._decoders, BeginSending(command.id, _elsewhere, device_id))
                 if begun is None or begun.command.status == "queued":
                     return None
                 command = begun.command
@@ -51,6 +54,10 @@ class Fetching:
             if command.status == "sent" and command.device == device_id and command.network == COAP:
                 return as_downlink(command)
         return None
+
+    async def _found(self, kind: RecordKind, key: str) -> tuple[Record, ...]:
+        """As a command's needs are read: from memory where the store has that."""
+        return (await self._store.load(Needs(found={(kind, key)}))).found.get((kind, key), ())
 
 
 def _elsewhere(source: str, broker: str) -> str:

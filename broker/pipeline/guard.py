@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -16,6 +16,7 @@ from broker.pipeline.personal import PersonalData
 from broker.pipeline.tenants import Tenant, Tenants
 from broker.stores.base import Needs, Record, Snapshot, TenantStore
 from broker.stores.command import Alone, Command, Effects, View
+from broker.subscriptions.state import DeliveryState
 
 ResultT = TypeVar("ResultT")
 
@@ -136,6 +137,8 @@ class GuardedTenant:
     name: str
     store: TenantStore
     writer: GuardedWriter
+    unwritten: Callable[[str], DeliveryState | None] = lambda _: None
+    """How a subscription's delivery stands in this process, where that is newer than what the store says."""
 
 
 class GuardedTenants:
@@ -170,5 +173,8 @@ class GuardedTenants:
 def guarded(tenant: Tenant) -> GuardedTenant:
     """A tenant as the API has it."""
     return GuardedTenant(
-        tenant.name, GuardedStore(tenant.store, tenant.personal.now), GuardedWriter(tenant.writer, tenant.personal)
+        tenant.name,
+        GuardedStore(tenant.store, tenant.personal.now),
+        GuardedWriter(tenant.writer, tenant.personal),
+        unwritten=tenant.delivery.unwritten,
     )

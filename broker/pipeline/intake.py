@@ -164,3 +164,60 @@ class Outlet(Protocol):
     async def fetch(self, device_id: str) -> Downlink | None:
         """What `device_id` is to be told now, written down as sent. None: nothing, or it cannot be had now."""
         ...
+
+
+class Credential(Struct, frozen=True):
+    """A key that proves which device speaks."""
+
+    key_id: str
+    device_id: str
+    secret: bytes
+    """The pre-shared key, or OSCORE's Master Secret."""
+    theirs: bytes = b""
+    """OSCORE: the device's Sender ID."""
+    ours: bytes = b""
+    """OSCORE: our Sender ID."""
+    salt: bytes = b""
+    """OSCORE: the Master Salt."""
+    context: bytes | None = None
+    """OSCORE: the ID Context."""
+
+
+class Numbers(Struct, frozen=True):
+    """What an OSCORE context may go on with."""
+
+    first: int
+    """The first of the Sender Sequence Numbers taken."""
+    window: tuple[int, int] | None = None
+    """The replay window, its lowest number and the bits of those seen; None: not known, so freshness must be proven."""
+
+
+class Keyring(Protocol):
+    """The devices' keys, as they are now."""
+
+    def keyed(self, device_id: str) -> bool:
+        """Whether a device has a key in force, and so must use it."""
+        ...
+
+    def holds(self, key_id: str) -> bool:
+        """Whether a key is in force."""
+        ...
+
+    def pre_shared(self, identity: str) -> Credential | None:
+        """The pre-shared key with an identity (DTLS)."""
+        ...
+
+    def oscore(self, theirs: bytes, context: bytes | None) -> Credential | None:
+        """The key with a Sender ID and an ID Context of the device's (OSCORE)."""
+        ...
+
+    async def take(self, key_id: str, count: int, *, begins: bool) -> Numbers:
+        """Sender Sequence Numbers that nobody else gets, durably; `begins`: and the replay window, once.
+
+        Raises BrokerError.
+        """
+        ...
+
+    async def rest(self, windows: dict[str, tuple[int, int]]) -> None:
+        """Keep the replay windows of contexts, by key id, that are not used any more. Raises BrokerError."""
+        ...

@@ -39,7 +39,8 @@ from broker.stores.base import (
 )
 from broker.stores.command import Alone, Command, Effects, View
 from broker.subscriptions.index import SubscriptionIndex
-from broker.subscriptions.notify import owed
+from broker.subscriptions.linked import Pending, owed_by_links
+from broker.subscriptions.owed import owed
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +69,9 @@ class _Applied:
     results: list[tuple[_Waiting, Any]]
     left: list[_Waiting]
     """Commands behind one that changed subscriptions: they are to be matched against the new ones."""
+    view: View
+    pending: list[Pending]
+    """Changes that some subscriptions want if the entities they link to are so."""
 
 
 class Writer:
@@ -215,6 +219,8 @@ class Writer:
             if self._personal is not None:
                 await self._personal.in_step(snapshot.epochs)
             applied = self._apply(group, snapshot, asked)
+            if applied.pending:
+                applied.changes.outbox += await owed_by_links(applied.pending, applied.view, self._store)
             try:
                 if applied.changes:
                     with metrics.commit_seconds.time():
@@ -265,6 +271,7 @@ class Writer:
         view = View(snapshot, self._clock.new_id)
         changes = ChangeSet(epochs=_relied_on(snapshot, asked))
         results: list[tuple[_Waiting, Any]] = []
+        pending: list[Pending] = []
         # A change's version is larger than those before it, even when another process's clock runs ahead of ours.
         newest = max((stored.version for stored in snapshot.entities.values()), default=0)
         for position, waiting in enumerate(group):
@@ -279,13 +286,13 @@ class Writer:
                 results.append((waiting, InternalError("The command failed; nothing of it was applied.")))
                 continue
             view.absorb(effects, stamp)
-            self._add(effects, stamp, waiting.trace, changes)
+            self._add(effects, stamp, waiting.trace, changes, pending)
             results.append((waiting, effects.result))
             if any(write.kind == "subscription" for write in effects.records):
-                return self._finish(view, changes, results, group[position + 1 :])
-        return self._finish(view, changes, results, [])
+                return self._finish(view, changes, results, group[position + 1 :], pending)
+        return self._finish(view, changes, results, [], pending)
 
-    def _add(self, effects: Effects[Any], stamp: Stamp, trace: str, changes: ChangeSet) -> None:
+    def _add(self, effects: Effects[Any], stamp: Stamp, trace: str, changes: ChangeSet, pending: list[Pending]) -> None:
         changes.history += effects.history
         changes.superseded += effects.superseded
         changes.uplinks += effects.uplinks
@@ -298,15 +305,27 @@ class Writer:
             return
         serial = 0
         for change in effects.changes:
-            for subscription_id in self._index.match(change, stamp.now, granted=personal.entity(change.entity_id)):
-                changes.outbox.append(owed(change, subscription_id, stamp.version, stamp.now, serial, trace))
+            granted = personal.entity(change.entity_id)
+            for subscription_id in self._index.match(change, stamp.now, granted=granted):
+                previous = self._index.shows_changes(subscription_id)
+                row = owed(change, subscription_id, stamp.version, stamp.now, serial, trace, previous=previous)
+                changes.outbox.append(row)
+                serial += 1
+            for subscription in self._index.match_linked(change, stamp.now, granted=granted):
+                pending.append(Pending(change, subscription, stamp, serial, trace, personal))
                 serial += 1
 
     @staticmethod
-    def _finish(view: View, changes: ChangeSet, results: list[tuple[_Waiting, Any]], left: list[_Waiting]) -> _Applied:
+    def _finish(
+        view: View,
+        changes: ChangeSet,
+        results: list[tuple[_Waiting, Any]],
+        left: list[_Waiting],
+        pending: list[Pending],
+    ) -> _Applied:
         changes.entities = view.entity_writes()
         changes.records = view.record_writes()
-        return _Applied(changes, results, left)
+        return _Applied(changes, results, left, view, pending)
 
     def _settle(self, applied: _Applied) -> None:
         """The commit stands: bring the index along, tell delivery, then whoever waits."""

@@ -42,7 +42,8 @@ def read_geojson(document: Any, options: Options) -> list[Given]:
 def _crs(document: dict[str, Any], wanted: Crs | None) -> Crs:
     if document.get("crs") is None:
         return wanted or WGS84
-    name = document["crs"].get("properties", {}).get("name") if isinstance(document["crs"], dict) else None
+    properties = document["crs"].get("properties") if isinstance(document["crs"], dict) else None
+    name = properties.get("name") if isinstance(properties, dict) else None
     said = _CRS_NAMES.get(name) if isinstance(name, str) else None
     if said is None:
         raise BadRequestData(f"The file's 'crs' must be {WGS84} or {SWEREF99TM}, got '{str(name)[:60]}'.")

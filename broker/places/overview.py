@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from broker.clock import SECOND, Micros, iso, parse_iso
+from broker.devices.frame import OBSERVED_BY, frame_of
 from broker.devices.model import VirtualSensor
-from broker.devices.observe import OBSERVED_BY
 from broker.devices.placing import objects
 from broker.ngsild.model import IMPLAUSIBLE, Entity, Instance, Iri, default_instance, value_of
 from broker.ngsild.names import Names
@@ -177,7 +177,11 @@ def details(entity: Entity, found: Contained, things: Behind, said: Said) -> dic
     writers = things.writers(entity["id"])
     measured: dict[str, Any] = {}
     other: dict[str, Any] = {}
+    frame = frame_of(entity["type"])
+    told = frame.attributes if frame is not None and writers else ()
     for name, instances in entity["attrs"].items():
+        if name in told:  # each value says when and by which device it was observed
+            continue
         shown = _attribute(instances, said)
         observer = _observer(instances)
         if name not in writers and observer is None:

@@ -53,7 +53,7 @@ def decode(body: bytes, charset: str | None) -> str:
     name = charset or "utf-8"
     try:
         known = codecs.lookup(name).name in _CHARSETS
-    except LookupError:
+    except (LookupError, ValueError):  # ValueError: U+0000 in the name
         known = False
     if not known:
         raise BadRequestData(f"The charset must be one of {', '.join(_CHARSETS.values())}, got '{name[:40]}'.")

@@ -1,6 +1,7 @@
-"""Conditions on linked entities (`a{b}==1`; ETSI GS CIM 009 v1.9.1, 4.9), looked up before a store is asked.
+"""Conditions on linked entities (`a{b}==1`; ETSI GS CIM 009 v1.9.1, 4.9): looked up before a store is asked, or evaluated
+in memory with the entities at hand.
 
-Which entities meet what stands between the braces is a query of its own; the relationship then must point to one of
+For a store: which entities meet what stands between the braces is a query of its own; the relationship then must point to one of
 those. The two are asked one after the other: an entity that changes between them is as it was when it was asked for.
 """
 
@@ -11,11 +12,18 @@ from dataclasses import replace
 
 from broker.clock import Micros
 from broker.errors import TooComplexQuery
-from broker.ngsild.model import Iri
+from broker.ngsild.model import Entity, Iri
 from broker.query.ast import And, AnyType, Comparison, EntityQuery, HasType, Linked, Or, Path, Q, TypeSelection
+from broker.query.match import compile_q
+from broker.query.targets import targets
 
 Find = Callable[[EntityQuery], Awaitable[list[str]]]
 """The ids of the entities that a query selects, as many as its limit."""
+
+Lookup = Callable[[str], Entity | None]
+"""The entity with an id, if there is one."""
+
+LinkedMatcher = Callable[[Entity, Lookup], bool]
 
 
 async def without_links(query: EntityQuery, find: Find, most: int) -> EntityQuery:
@@ -64,3 +72,35 @@ def _any_of(types: tuple[Iri, ...]) -> TypeSelection | None:
     if not types:
         return None
     return HasType(types[0]) if len(types) == 1 else AnyType(tuple(map(HasType, types)))
+
+
+def compile_linked(q: Q) -> LinkedMatcher:
+    """`q` as a function on an entity and a way to those it links to."""
+    match q:
+        case And(terms):
+            both = [compile_linked(term) for term in terms]
+            return lambda entity, lookup: all(test(entity, lookup) for test in both)
+        case Or(terms):
+            either = [compile_linked(term) for term in terms]
+            return lambda entity, lookup: any(test(entity, lookup) for test in either)
+        case Linked(relationship, types, inner):
+            return _linked(Path(relationship), frozenset(types), compile_linked(inner))
+        case _:
+            plain = compile_q(q)
+            return lambda entity, lookup: plain(entity)
+
+
+def _linked(path: Path, types: frozenset[Iri], condition: LinkedMatcher) -> LinkedMatcher:
+    def matches(entity: Entity, lookup: Lookup) -> bool:
+        for bag, _ in targets(path, entity):
+            for target in bag:
+                other = lookup(target) if isinstance(target, str) else None
+                if (
+                    other is not None
+                    and (not types or not types.isdisjoint(other["type"]))
+                    and condition(other, lookup)
+                ):
+                    return True
+        return False
+
+    return matches

@@ -41,6 +41,9 @@ RecordKind = Literal[
     "evolution",
     "reprocessing",
     "reprocessing_part",
+    "device_key",
+    "oscore_state",
+    "tick",
 ]
 UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset(
     {
@@ -57,6 +60,8 @@ UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset(
         "evolution",
         "reprocessing",
         "reprocessing_part",
+        "oscore_state",
+        "tick",
     }
 )
 """Kinds without an epoch: written with every uplink or delivery, or just to count; never cached by epoch."""
@@ -161,6 +166,11 @@ class Snapshot:
     """Uplink id -> its rows that hold, in no order."""
     epochs: dict[RecordKind, int] = field(default_factory=dict)
     """All epochs, as of this read. A kind never written has none (count it as 0)."""
+
+    def entity(self, entity_id: str) -> Entity | None:
+        """An entity that was found, or None."""
+        stored = self.entities.get(entity_id)
+        return stored.entity if stored is not None else None
 
     def add(self, other: Snapshot) -> None:
         """Take over what `other` found (a later read of the same group)."""

@@ -73,6 +73,10 @@ class View:
         stored = self._snapshot.entities.get(entity_id)
         return stored.entity if stored is not None else None
 
+    def wrote(self, entity_id: str) -> bool:
+        """Whether a command before wrote the entity, or deleted it: then `entity` says what is there now."""
+        return entity_id in self._entities or (self._below is not None and self._below.wrote(entity_id))
+
     def entity_version(self, entity_id: str) -> int:
         """The version of the entity's last change; 0 when it is not there."""
         written = self._entities.get(entity_id)

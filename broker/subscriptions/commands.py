@@ -11,7 +11,7 @@ from broker.errors import ResourceNotFound
 from broker.ngsild.names import Names
 from broker.stores.base import Needs, RecordWrite, Snapshot
 from broker.stores.command import Effects, View
-from broker.subscriptions.model import parse_patch
+from broker.subscriptions.model import keys_of, parse_patch
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,5 +36,5 @@ class UpdateSubscription:
         if record is None:
             raise ResourceNotFound(f"There is no subscription '{self.id}'.")
         body = parse_patch(record.body, self.patch, self.names, self.context, self.limits, stamp, self.context_url)
-        write = RecordWrite("subscription", self.id, body, stamp.version, record.version, record.keys)
+        write = RecordWrite("subscription", self.id, body, stamp.version, record.version, keys_of(body))
         return Effects(None, records=[write])

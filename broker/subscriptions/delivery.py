@@ -15,13 +15,18 @@ import structlog
 from broker import metrics
 from broker.clock import Clock
 from broker.config import Delivery as DeliverySettings
+from broker.config import Limits
 from broker.ending import end
 from broker.errors import StoreUnavailable
 from broker.jsonld.context import Context
 from broker.outbound import Outbound
 from broker.stores.base import OutboxRow, TenantStore
 from broker.subscriptions.lane import TROUBLE_SECONDS, Lane, Means, lease_name
+from broker.subscriptions.linked import NOTHING, Hidden
+from broker.subscriptions.periodic import LEASE as PERIODIC_LEASE
+from broker.subscriptions.periodic import Periodic
 from broker.subscriptions.settle import Settler
+from broker.subscriptions.state import DeliveryState
 from broker.subscriptions.waiting import Room
 
 log = structlog.get_logger(__name__)
@@ -36,11 +41,16 @@ SETTLE_LAST_SECONDS = 2.0
 """Time to write down what was delivered, at the end."""
 
 
+async def _nothing_hidden() -> Hidden:
+    return NOTHING
+
+
 class Delivery:
     """Delivery for one tenant. `run` until `stop`.
 
     `owner` names this process in leases. `resolve_context` gives the names of a subscription's @context (None: the core
     one) and may raise LdContextNotAvailable. `shared`: other processes use the same store. `tenant`: notifications say it.
+    `personal` says what only granted subscriptions are told of; `limits`: of linked entities.
     """
 
     def __init__(
@@ -54,7 +64,10 @@ class Delivery:
         *,
         shared: bool,
         tenant: str = "",
+        personal: Callable[[], Awaitable[Hidden]] = _nothing_hidden,
+        limits: Limits | None = None,
     ) -> None:
+        limits = limits or Limits()
         self._store = store
         self._settler = Settler(store, clock)
         self._means = Means(
@@ -67,7 +80,19 @@ class Delivery:
             shared=shared,
             settler=self._settler,
             room=Room(),
+            personal=personal,
+            join_entities=limits.join_entities,
             tenant=tenant,
+        )
+        self._periodic = Periodic(
+            store,
+            clock,
+            owner,
+            personal,
+            self.wake,
+            shared=shared,
+            lease_seconds=settings.lease_seconds,
+            most_linked=limits.query_linked,
         )
         self._lanes: dict[str, Lane] = {}
         self._tasks: dict[Lane, asyncio.Task[None]] = {}
@@ -93,9 +118,14 @@ class Delivery:
         if self._group is not None and not self._means.stopping and not self._is_elsewhere(subscription_id):
             self._lane(subscription_id).look()
 
+    def unwritten(self, subscription_id: str) -> DeliveryState | None:
+        """How the delivery of a subscription stands here, where that is newer than what the store says; else None."""
+        return self._settler.unwritten(subscription_id)
+
     def refresh(self) -> None:
         """Some subscription has changed: lanes read theirs again before they send. (Found out within a second anyway.)"""
         self._means.generation += 1
+        self._periodic.changed()
         for lane in self._lanes.values():
             lane.nudge()
 
@@ -108,6 +138,7 @@ class Delivery:
                     group.create_task(self._settler.run(), name="delivery settle"),
                     group.create_task(self._watch(), name="delivery watch"),
                     group.create_task(self._scan(), name="delivery scan"),
+                    group.create_task(self._periodic.run(), name="delivery periodic"),
                 ]
                 await self._stopped.wait()
                 await end(chores)
@@ -119,7 +150,7 @@ class Delivery:
     async def stop(self, grace_seconds: float) -> None:
         """Send nothing more; let what is on its way finish, at most `grace_seconds`. `run` returns then."""
         self._means.stopping = True
-        self._leases = [lease_name(name) for name in self._lanes]
+        self._leases = [PERIODIC_LEASE, *(lease_name(name) for name in self._lanes)]
         for lane in self._lanes.values():
             lane.nudge()
         running = list(self._tasks.values())

@@ -1,32 +1,29 @@
-"""Where notifications go and what they look like (ETSI GS CIM 009 v1.9.1, 5.2.14, 5.2.15, 5.2.22)."""
+"""Where notifications go (ETSI GS CIM 009 v1.9.1, 5.2.15, 5.2.22, 7.2)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Any, Final, Literal, cast
+from urllib.parse import SplitResult, unquote, urlsplit
 
-from broker.errors import BadRequestData, OperationNotSupported
-from broker.ngsild.model import Iri
+from broker.errors import BadRequestData
 from broker.subscriptions import members
 
-Format = Literal["normalized", "concise", "simplified"]
-Accept = Literal["application/json", "application/ld+json"]
+Accept = Literal["application/json", "application/ld+json", "application/geo+json"]
+Scheme = Literal["http", "https", "mqtt", "mqtts"]
 
-_FORMATS: dict[str, Format] = {
-    "normalized": "normalized",
-    "concise": "concise",
-    "simplified": "simplified",
-    "keyValues": "simplified",
-}
-_NOTIFICATION = ("attributes", "format", "endpoint", "showChanges", "sysAttrs")
-NOTIFICATION_READ_ONLY = ("status", "timesSent", "timesFailed", "lastNotification", "lastSuccess", "lastFailure")
-"""5.2.14.2: generated; ignored when provided."""
-_NOTIFICATION_NOT_SERVED = ("join", "joinLevel", "omit", "pick")
-_ENDPOINT = ("uri", "accept", "receiverInfo", "timeout", "cooldown")
-_ENDPOINT_NOT_SERVED = ("notifierInfo",)
+ACCEPT: Final[tuple[Accept, ...]] = ("application/json", "application/ld+json", "application/geo+json")
+MQTT_QOS: Final = ("0", "1", "2")
+MQTT_VERSIONS: Final = ("mqtt3.1.1", "mqtt5.0")
+PAIRS: Final = 50
+"""Entries of receiverInfo, and of notifierInfo."""
+TOPIC_BYTES: Final = 65_535
+"""The longest topic that MQTT can carry."""
+
+_ENDPOINT = ("uri", "accept", "receiverInfo", "notifierInfo", "timeout", "cooldown")
+_MQTT: Final = {"MQTT-QoS": MQTT_QOS, "MQTT-Version": MQTT_VERSIONS}
+"""What `notifierInfo` may say to an MQTT endpoint (Table 7.2-1); other keys are kept and mean nothing."""
 
 # RFC 9110: a field name is a token, a value has no control characters.
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]{1,256}")
@@ -42,105 +39,107 @@ class Endpoint:
     """5.2.15. `timeout` and `cooldown` in seconds (the document has milliseconds); None: the broker's own."""
 
     uri: str
+    scheme: Scheme = "http"
+    """Of `uri`. An MQTT one is mqtt[s]://[user[:password]@]host[:port]/topic[/subtopic]* (7.2)."""
     accept: Accept = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
     """receiverInfo."""
+    notifier_info: tuple[tuple[str, str], ...] = ()
+    """notifierInfo. For MQTT: 'MQTT-QoS' is one of MQTT_QOS, 'MQTT-Version' one of MQTT_VERSIONS, where they are there."""
     timeout: float | None = None
     cooldown: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class NotificationParams:
-    """5.2.14.1."""
-
-    endpoint: Endpoint
-    format: Format = "normalized"
-    attributes: tuple[Iri, ...] | None = None
-    """Only these; None: all."""
-    sys_attrs: bool = False
-
-
-def read_notification(value: Any, expand: Callable[[str], Iri]) -> NotificationParams:
-    """The `notification` member. Raises BadRequestData, OperationNotSupported."""
-    document = members.mapping(value, "'notification'")
-    members.known_members(
-        document, "'notification'", (*_NOTIFICATION, *NOTIFICATION_READ_ONLY), _NOTIFICATION_NOT_SERVED
-    )
-    if "endpoint" not in document:
-        raise BadRequestData("'notification.endpoint' is missing: it says where notifications go.")
-    if "showChanges" in document and members.flag(document["showChanges"], "'notification.showChanges'"):
-        raise OperationNotSupported("'notification.showChanges' is not supported by this broker.")
-    attributes = None
-    if "attributes" in document:
-        names = members.texts(document["attributes"], "'notification.attributes'")
-        for name in names:
-            if name in ("id", "type", "scope", "@id", "@type"):
-                raise BadRequestData(f"'notification.attributes' names attributes, '{name}' is none.")
-        attributes = tuple(expand(name) for name in names)
-    return NotificationParams(
-        endpoint=_read_endpoint(document["endpoint"]),
-        format=_FORMATS[members.one_of(document.get("format", "normalized"), "'notification.format'", tuple(_FORMATS))],
-        attributes=attributes,
-        sys_attrs=members.flag(document.get("sysAttrs", False), "'notification.sysAttrs'"),
-    )
-
-
-def _read_endpoint(value: Any) -> Endpoint:
+def read_endpoint(value: Any) -> Endpoint:
+    """The `endpoint` member. Raises BadRequestData."""
     document = members.mapping(value, "'notification.endpoint'")
-    members.known_members(document, "'notification.endpoint'", _ENDPOINT, _ENDPOINT_NOT_SERVED)
+    members.known_members(document, "'notification.endpoint'", _ENDPOINT)
     if "uri" not in document:
         raise BadRequestData("'notification.endpoint.uri' is missing: it says where notifications go.")
-    accept = members.one_of(
-        document.get("accept", "application/json"),
-        "'notification.endpoint.accept'",
-        ("application/json", "application/ld+json", "application/geo+json"),
-    )
-    if accept == "application/geo+json":
-        raise OperationNotSupported(
-            "'notification.endpoint.accept': 'application/geo+json' is not supported by this broker."
+    uri, scheme = _read_uri(document["uri"])
+    accept = members.one_of(document.get("accept", ACCEPT[0]), "'notification.endpoint.accept'", ACCEPT)
+    if scheme in ("mqtt", "mqtts") and accept == "application/geo+json":
+        raise BadRequestData(
+            "'notification.endpoint.accept': an MQTT endpoint takes JSON or JSON-LD, not GeoJSON (7.2)."
         )
     timeout = document.get("timeout")
     cooldown = document.get("cooldown")
     return Endpoint(
-        uri=_read_uri(document["uri"]),
-        accept="application/ld+json" if accept == "application/ld+json" else "application/json",
+        uri=uri,
+        scheme=scheme,
+        accept=cast("Accept", accept),
         headers=_read_headers(document.get("receiverInfo", [])),
+        notifier_info=_read_notifier(document.get("notifierInfo", []), scheme),
         timeout=members.positive(timeout, "'notification.endpoint.timeout'") / 1000 if timeout is not None else None,
         cooldown=members.positive(cooldown, "'notification.endpoint.cooldown'") / 1000 if cooldown is not None else 0.0,
     )
 
 
-def _read_uri(value: Any) -> str:
+def _read_uri(value: Any) -> tuple[str, Scheme]:
     uri = members.text(value, "'notification.endpoint.uri'")
     try:
-        parts = urlsplit(uri)
-        host, _ = parts.hostname, parts.port
+        parts: SplitResult | None = urlsplit(uri)
+        host, _ = (parts.hostname, parts.port) if parts is not None else (None, None)
     except ValueError:
         parts, host = None, None
-    if parts is not None and parts.scheme in ("mqtt", "mqtts"):
-        raise OperationNotSupported(f"'notification.endpoint.uri': '{parts.scheme}' is not supported by this broker.")
-    if parts is None or parts.scheme not in ("http", "https") or not host or re.search(r"\s", uri):
-        raise BadRequestData(f"'notification.endpoint.uri' must be an http or https URL with a host, got '{uri}'.")
-    if parts.username is not None or parts.password is not None:
+    if parts is None or parts.scheme not in ("http", "https", "mqtt", "mqtts") or not host or re.search(r"\s", uri):
+        raise BadRequestData(
+            f"'notification.endpoint.uri' must be an http, https, mqtt or mqtts URL with a host, got '{uri}'."
+        )
+    if parts.scheme in ("mqtt", "mqtts"):
+        _check_topic(uri, parts)
+    elif parts.username is not None or parts.password is not None:
         raise BadRequestData(
             "'notification.endpoint.uri' must not carry credentials; put them in 'receiverInfo' (Authorization)."
         )
-    return uri
+    return uri, cast("Scheme", parts.scheme)
+
+
+def _check_topic(uri: str, parts: SplitResult) -> None:
+    """The path is the topic: one to publish to, so without wildcards."""
+    topic = unquote(parts.path.removeprefix("/"))
+    if not topic:
+        raise BadRequestData(
+            f"'notification.endpoint.uri': an MQTT endpoint must name a topic after the host, got '{uri}'."
+        )
+    if parts.query or "#" in uri or "?" in uri or any(mark in topic for mark in "#+\0"):
+        raise BadRequestData(
+            f"'notification.endpoint.uri': an MQTT topic to send to must not have '#', '+', '?' or NUL in it, got '{uri}'."
+        )
+    if len(topic.encode()) > TOPIC_BYTES:
+        raise BadRequestData(f"'notification.endpoint.uri': an MQTT topic must be at most {TOPIC_BYTES} bytes long.")
+
+
+def _read_notifier(value: Any, scheme: Scheme) -> tuple[tuple[str, str], ...]:
+    where = "'notification.endpoint.notifierInfo'"
+    pairs = _read_pairs(value, where)
+    if scheme in ("mqtt", "mqtts"):
+        for key, content in pairs:
+            if key in _MQTT:
+                members.one_of(content, f"{where}: '{key}'", _MQTT[key])
+    return tuple(pairs)
 
 
 def _read_headers(value: Any) -> tuple[tuple[str, str], ...]:
     where = "'notification.endpoint.receiverInfo'"
-    if not isinstance(value, list) or len(value) > 50:
-        raise BadRequestData(f"{where} must be a list of at most 50 {{key, value}} objects.")
-    headers = []
+    pairs = _read_pairs(value, where)
+    for key, content in pairs:
+        if not _HEADER_NAME.fullmatch(key) or not _HEADER_VALUE.fullmatch(content):
+            raise BadRequestData(f"{where}: '{key[:80]}' and its value must be valid as an HTTP header.")
+        if key.lower() in _OURS:
+            raise BadRequestData(f"{where}: '{key}' is set by the broker.")
+    return tuple(pairs)
+
+
+def _read_pairs(value: Any, where: str) -> list[tuple[str, str]]:
+    """KeyValuePairs (5.2.22)."""
+    if not isinstance(value, list) or len(value) > PAIRS:
+        raise BadRequestData(f"{where} must be a list of at most {PAIRS} {{key, value}} objects.")
+    pairs = []
     for entry in value:
         pair = members.mapping(entry, f"{where}: each entry")
         key, content = pair.get("key"), pair.get("value")
         if set(pair) != {"key", "value"} or not isinstance(key, str) or not isinstance(content, str):
             raise BadRequestData(f"{where}: each entry must have a 'key' and a 'value', both strings.")
-        if not _HEADER_NAME.fullmatch(key) or not _HEADER_VALUE.fullmatch(content):
-            raise BadRequestData(f"{where}: '{key[:80]}' and its value must be valid as an HTTP header.")
-        if key.lower() in _OURS:
-            raise BadRequestData(f"{where}: '{key}' is set by the broker.")
-        headers.append((key, content))
-    return tuple(headers)
+        pairs.append((key, content))
+    return pairs

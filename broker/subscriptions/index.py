@@ -2,7 +2,8 @@
 cost nothing, and 100,000 subscriptions of which ten match cost about what ten cost.
 
 A subscription stands in a bucket for each (entity id or type it selects, attribute it watches); a change looks into the
-buckets of its entity's id and types and of the attributes it changed, and tests only what it finds there.
+buckets of its entity's id and types and of the attributes it changed. Within a bucket it is filed by what else it asks for
+(`guard.py`). What is found there is tested.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from broker.ngsild.change import EntityChange
 from broker.ngsild.model import Iri
 from broker.query.ast import AllTypes, AnyType, HasType, TypeSelection
 from broker.stores.base import Record
+from broker.subscriptions.bucket import Bucket
+from broker.subscriptions.guard import Guard, guard_of
 from broker.subscriptions.model import UNLIMITED
 from broker.subscriptions.subscription import Selector, Subscription, compile_subscription
 
@@ -35,7 +38,9 @@ class SubscriptionIndex:
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self._subscriptions: dict[str, Subscription] = {}
         self._versions: dict[str, int] = {}
-        self._buckets: dict[_Key, dict[str, Subscription]] = {}
+        self._buckets: dict[_Key, Bucket] = {}
+        self._linked: set[str] = set()
+        """Those that ask for linked entities."""
         self.replace(records)
 
     def __len__(self) -> int:
@@ -44,6 +49,11 @@ class SubscriptionIndex:
     def get(self, subscription_id: str) -> Subscription | None:
         """One subscription."""
         return self._subscriptions.get(subscription_id)
+
+    def shows_changes(self, subscription_id: str) -> bool:
+        """Whether a subscription wants to know what was there before."""
+        subscription = self._subscriptions.get(subscription_id)
+        return subscription is not None and subscription.notification.show_changes
 
     def replace(self, records: Iterable[Record]) -> None:
         """These and no others. Those that are here in the same version cost nothing."""
@@ -66,27 +76,51 @@ class SubscriptionIndex:
             log.error("subscription.unreadable", subscription=record.id, reason=repr(error))
             return
         self._subscriptions[subscription.id] = subscription
-        for key in _keys(subscription):
-            self._buckets.setdefault(key, {})[subscription.id] = subscription
+        if any(selector.linked is not None for selector in subscription.selectors):
+            self._linked.add(subscription.id)
+        for key, guard in _filed(subscription):
+            self._buckets.setdefault(key, Bucket()).add(subscription, guard)
 
     def remove(self, subscription_id: str) -> None:
         """Forget one, if it is there."""
         self._versions.pop(subscription_id, None)
+        self._linked.discard(subscription_id)
         subscription = self._subscriptions.pop(subscription_id, None)
         if subscription is None:
             return
-        for key in _keys(subscription):
-            bucket = self._buckets.get(key)
-            if bucket is not None:
-                bucket.pop(subscription_id, None)
-                if not bucket:
-                    del self._buckets[key]
+        for key, guard in _filed(subscription):
+            bucket = self._buckets[key]
+            bucket.remove(subscription_id, guard)
+            if not bucket:
+                del self._buckets[key]
 
     def match(self, change: EntityChange, now: Micros, *, granted: bool = False) -> list[str]:
-        """The ids of the active subscriptions that `change` triggers, in a stable order (5.8.6).
+        """The ids of the active subscriptions that `change` triggers, in a stable order (5.8.6); but for those of
+        `match_linked`.
 
         `granted`: the change is told only to subscriptions that are granted personal data.
         """
+        entity = change.entity
+        return [
+            subscription.id
+            for subscription in self._candidates(change, now, granted=granted)
+            if subscription.id not in self._linked
+            and any(selector.matches(entity) for selector in subscription.selectors)
+        ]
+
+    def match_linked(self, change: EntityChange, now: Micros, *, granted: bool = False) -> list[Subscription]:
+        """Subscriptions that `change` may trigger: whether, the entities say that it links to (`Selector.linked`)."""
+        if not self._linked:
+            return []
+        entity = change.entity
+        return [
+            subscription
+            for subscription in self._candidates(change, now, granted=granted)
+            if subscription.id in self._linked and any(selector.matches(entity) for selector in subscription.selectors)
+        ]
+
+    def _candidates(self, change: EntityChange, now: Micros, *, granted: bool) -> list[Subscription]:
+        """Active ones that are triggered, by id, whatever they select."""
         if not self._buckets:
             return []
         entity = change.entity
@@ -97,34 +131,62 @@ class SubscriptionIndex:
         for place, attribute in product(places, (*attributes, _ANY)):
             bucket = self._buckets.get((place, attribute))
             if bucket is not None:
-                found |= bucket
-        return sorted(
-            subscription.id
-            for subscription in found.values()
-            if (subscription.granted or not granted)
-            and subscription.status(now) == "active"
-            and _triggered(subscription, change)
-            and any(selector.matches(entity) for selector in subscription.selectors)
-        )
+                for filed in bucket.find(entity):
+                    found |= filed
+        return [
+            found[subscription_id]
+            for subscription_id in sorted(found)
+            if (found[subscription_id].granted or not granted)
+            and found[subscription_id].status(now) == "active"
+            and _triggered(found[subscription_id], change)
+        ]
 
 
 def _triggered(subscription: Subscription, change: EntityChange) -> bool:
     """Whether what happened is among the subscription's triggers, for an attribute it watches.
 
-    Creating an entity creates its attributes as well; deleting it is one event, entityDeleted, and not one for each
-    attribute. Of an entity-level event, the watched attributes are those the entity has.
+    Creating an entity creates its attributes as well, deleting it deletes them. Of an entity-level event, the watched
+    attributes are those the entity has. An attribute that gets or loses one of its instances is updated, and the instance
+    is created or deleted.
     """
     triggers, watched = subscription.triggers, subscription.watched
     if change.trigger != "entityUpdated" and change.trigger in triggers:
         return not watched or not watched.isdisjoint(change.entity["attrs"])
     if change.after is None:
-        return False
-    return any(trigger in triggers and (not watched or name in watched) for name, trigger in change.attributes.items())
+        return "attributeDeleted" in triggers and (not watched or not watched.isdisjoint(change.entity["attrs"]))
+    return any(
+        trigger in triggers or (trigger == "attributeUpdated" and not triggers.isdisjoint(_of_instances(change, name)))
+        for name, trigger in change.attributes.items()
+        if not watched or name in watched
+    )
 
 
-def _keys(subscription: Subscription) -> Iterator[_Key]:
-    places = {place for selector in subscription.selectors for place in _places(selector)}
-    return product(sorted(places), sorted(subscription.watched) or [_ANY])
+def _of_instances(change: EntityChange, name: Iri) -> set[str]:
+    """What happened to single instances (datasetIds) of an attribute that was there and is."""
+    before, after = (
+        {instance.get("datasetId") for instance in entity["attrs"].get(name, ())} if entity is not None else set()
+        for entity in (change.before, change.after)
+    )
+    found = set()
+    if after - before:
+        found.add("attributeCreated")
+    if before - after:
+        found.add("attributeDeleted")
+    return found
+
+
+def _filed(subscription: Subscription) -> Iterator[tuple[_Key, Guard]]:
+    """The buckets it stands in, and where in them; none for one that the clock tells, not changes."""
+    if subscription.interval:
+        return
+    guards: dict[str, Guard] = {}
+    for selector in subscription.selectors:
+        guard = guard_of(selector.query)
+        for place in _places(selector):
+            guards[place] = guards.get(place, frozenset()) | guard
+    for place, guard in guards.items():
+        for attribute in subscription.watched or (_ANY,):
+            yield (place, attribute), guard
 
 
 def _places(selector: Selector) -> list[str]:

@@ -17,13 +17,16 @@ import structlog
 from broker import metrics
 from broker.clock import SECOND, Clock, Micros
 from broker.config import Delivery as DeliverySettings
+from broker.config import Limits
 from broker.errors import BrokerError, StoreUnavailable
 from broker.jsonio import dumps
 from broker.jsonld.context import Context
 from broker.outbound import HostResting, Outbound, OutboundError
 from broker.stores.base import ChangeSet, OutboxRow, TenantStore
+from broker.subscriptions.linked import Hidden, linked_to
 from broker.subscriptions.model import UNLIMITED
-from broker.subscriptions.notify import Owed, coalesce, read_owed, render_notification
+from broker.subscriptions.notify import render_notification
+from broker.subscriptions.owed import INTERVAL, Owed, coalesce, read_owed
 from broker.subscriptions.settle import Settler
 from broker.subscriptions.state import DeliveryState, read_state
 from broker.subscriptions.subscription import Subscription, compile_subscription
@@ -33,6 +36,8 @@ log = structlog.get_logger(__name__)
 
 WINDOW_ROWS = 10_000
 """Rows of one throttled notification; what is beyond it goes into the next."""
+TICK_ENTITIES = 100
+"""Entities of one periodic notification; where more match, several go out."""
 SWEEP_ROWS = 1000
 """Rows dropped or given up at a time."""
 LINGER_SECONDS = 5.0
@@ -60,6 +65,10 @@ class Means:
     """Other processes use the store as well: leases decide who delivers, and rows are always read from the store."""
     settler: Settler
     room: Room
+    personal: Callable[[], Awaitable[Hidden]]
+    """What is personal now: only a granted subscription is told of it, by a join too."""
+    join_entities: int = Limits().join_entities
+    """Linked entities of one notification at most."""
     tenant: str = ""
     """Said in every notification (5.5.10); '' for the default one."""
     generation: int = 0
@@ -188,6 +197,8 @@ class Lane:
         if head is None:
             row = self._waiting.pop()
             head = self._head = _Head([row.id], row.created_at, row.created_at, [read_owed(row)])
+            if head.entries[0].trigger == INTERVAL:
+                await self._take_tick(head)
         while subscription.throttling and len(head.rows) < WINDOW_ROWS:
             if not self._waiting:
                 if not self._waiting.behind:
@@ -200,20 +211,49 @@ class Lane:
             head.entries = coalesce([*head.entries, *map(read_owed, page)])
         return head
 
+    async def _take_tick(self, head: _Head) -> None:
+        """The other entities of a periodic notification."""
+        while len(head.rows) < TICK_ENTITIES:
+            if not self._waiting:
+                if not self._waiting.behind:
+                    return
+                await self._waiting.read(after=head.rows[-1])
+                continue
+            if not self._waiting.next_id.startswith(head.entries[0].tick):
+                return
+            row = self._waiting.pop()
+            head.rows.append(row.id)
+            head.entries.append(read_owed(row))
+
     # --- sending ---
 
     async def _send(self, subscription: Subscription, head: _Head) -> None:
+        assert self._state is not None
         endpoint = subscription.notification.endpoint
         most = self._means.settings.timeout_seconds
+        settler = self._means.settler
         try:
             if self._names is None:
                 self._names = await self._means.resolve_context(subscription.context)
-            payload, headers = render_notification(subscription, head.entries, self._names)
+            linked = await linked_to(subscription, head.entries, self._names, self._means)
+            payload, headers = render_notification(subscription, head.entries, self._names, linked)
+            if payload is None:
+                self._head = None  # of what is picked, nothing is there
+                settler.dropped(self.subscription_id, head.rows)
+                return
             if self._means.tenant:
                 headers["NGSILD-Tenant"] = self._means.tenant
-            answer = await self._means.outbound.post(
-                endpoint.uri, dumps(payload), headers, min(endpoint.timeout or most, most)
-            )
+            settler.under_way(self.subscription_id, self._state.sending(self._means.clock.now()))
+            try:
+                answer = await self._means.outbound.post(
+                    endpoint.uri,
+                    dumps(payload),
+                    headers,
+                    min(endpoint.timeout or most, most),
+                    failed_before=self._state.attempts > 0,
+                )
+            finally:
+                settler.under_way(self.subscription_id, None)
         except StoreUnavailable:
             raise
         except HostResting as resting:
@@ -241,7 +281,8 @@ class Lane:
         self._head = None
         self._rests_until = 0
         self._state = self._state.succeeded(now)
-        self._means.settler.delivered(self.subscription_id, head.rows)
+        settle = self._means.settler.dropped if head.entries[0].trigger == INTERVAL else self._means.settler.delivered
+        settle(self.subscription_id, head.rows)
         self._means.settler.state(self.subscription_id, self._state)
         _SENT.inc()
         metrics.notification_seconds.observe((now - head.newest) / SECOND)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from broker.clock import Micros, parse_iso
-from broker.errors import BadRequestData, OperationNotSupported
+from broker.errors import BadRequestData
 
 TEXT_CHARACTERS = 4096
 """Length of names, descriptions and header values."""
@@ -14,13 +14,9 @@ LIST_ENTRIES = 1000
 """Entries of a list: selectors, watched attributes, ids."""
 
 
-def known_members(
-    document: Mapping[str, Any], where: str, served: Collection[str], not_served: Collection[str] = ()
-) -> None:
-    """Raises BadRequestData for a member that is not the standard's, OperationNotSupported for one not served."""
+def known_members(document: Mapping[str, Any], where: str, served: Collection[str]) -> None:
+    """Raises BadRequestData for a member that is not the standard's."""
     for name in document:
-        if name in not_served:
-            raise OperationNotSupported(f"{where}: '{name}' is not supported by this broker.")
         if name not in served:
             raise BadRequestData(f"{where}: there is no member '{name}'; the members are {', '.join(sorted(served))}.")
 
@@ -58,6 +54,13 @@ def positive(value: Any, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e12:
         raise BadRequestData(f"{where} must be a number greater than 0, got {_shown(value)}.")
     return float(value)
+
+
+def level(value: Any, where: str, most: int) -> int:
+    """A whole number from 1 to `most`."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value) or not 1 <= value <= most:
+        raise BadRequestData(f"{where} must be a whole number from 1 to {most}, got {_shown(value)}.")
+    return int(value)
 
 
 def one_of(value: Any, where: str, choices: Collection[str]) -> str:

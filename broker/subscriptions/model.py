@@ -12,16 +12,25 @@ is there when it was made with the grant of personal data. Source: ETSI GS CIM 0
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from broker.clock import Micros, Stamp
 from broker.config import Limits
 from broker.errors import BadRequestData
 from broker.ngsild.model import NGSI_LD_NULL, Iri
 from broker.ngsild.names import Names
-from broker.subscriptions.endpoint import NOTIFICATION_READ_ONLY
+from broker.subscriptions.params import NOTIFICATION_READ_ONLY
 from broker.subscriptions.state import DeliveryState
-from broker.subscriptions.subscription import READ_ONLY, Subscription, compile_subscription, read_subscription
+from broker.subscriptions.subscription import (
+    DEFAULT_TRIGGERS,
+    READ_ONLY,
+    Subscription,
+    compile_subscription,
+    read_subscription,
+)
+
+PERIODIC: Final = "interval"
+"""The key that the records of subscriptions with a timeInterval carry."""
 
 _NOT_KEPT = frozenset({"@context", "id", *READ_ONLY})
 
@@ -95,6 +104,11 @@ def parse_patch(
     return {**body, "document": document, "terms": {**kept, **fresh.found}, "modifiedAt": stamp.text}
 
 
+def keys_of(body: dict[str, Any]) -> tuple[str, ...]:
+    """The keys of a subscription's record."""
+    return (PERIODIC,) if "timeInterval" in body["document"] else ()
+
+
 def render_subscription(
     body: dict[str, Any], state: DeliveryState, names: Names, now: Micros, *, sys_attrs: bool = False
 ) -> dict[str, Any]:
@@ -120,8 +134,12 @@ def render_subscription(
     notification = dict(document["notification"])
     if "attributes" in notification:
         notification["attributes"] = [again("notification")(name) for name in notification["attributes"]]
+    for member in ("pick", "omit"):
+        if member in notification:
+            notification[member] = [_rewrite(name, again("notification")) for name in notification[member]]
     rendered["notification"] = {**notification, **state.members()}
-    rendered["isActive"] = document.get("isActive", True)
+    if "timeInterval" not in document:
+        rendered.setdefault("notificationTrigger", sorted(DEFAULT_TRIGGERS))
     rendered["status"] = compile_subscription(body, UNLIMITED).status(now)
     context_url = body["context"] if isinstance(body["context"], str) else body.get("contextUrl")
     if context_url is not None:
@@ -136,6 +154,8 @@ UNLIMITED = Limits(
     query_terms=1 << 40,
     pattern_characters=1 << 40,
     geometry_vertices=1 << 40,
+    join_level=1 << 40,
+    query_results=1 << 40,
 )
 """For what was accepted before: lowering a limit must not break a subscription that is there."""
 
@@ -175,10 +195,10 @@ def _refuse_past(subscription: Subscription, given: dict[str, Any], now: Micros)
 
 
 def _rewrite(selection: str, compact: Callable[[str], str]) -> str:
-    """A type selection (4.17) with its names compacted."""
+    """A type selection (4.17) or a projection (4.21) with its names compacted."""
     out, name = [], ""
     for character in selection + "\0":
-        if character in ",;|()\0":
+        if character in ",;|(){}\0":
             out.append(compact(name) if name else "")
             out.append(character)
             name = ""

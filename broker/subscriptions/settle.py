@@ -29,8 +29,12 @@ class Settler:
         self._store = store
         self._clock = clock
         self._delivered: list[str] = []
+        self._dropped: list[str] = []
+        """As delivered, but nobody need know that they were."""
         self._given_up: list[tuple[str, str]] = []
         self._states: dict[str, DeliveryState | None] = {}
+        self._writing: dict[str, DeliveryState | None] = {}
+        self._under_way: dict[str, DeliveryState] = {}
         self._unsettled: dict[str, set[str]] = {}
         self._committing: dict[str, set[str]] = {}
         self._something = asyncio.Event()
@@ -40,6 +44,12 @@ class Settler:
     def delivered(self, subscription_id: str, row_ids: list[str]) -> None:
         """These rows are settled and go."""
         self._delivered += row_ids
+        self._unsettled.setdefault(subscription_id, set()).update(row_ids)
+        self._noticed()
+
+    def dropped(self, subscription_id: str, row_ids: list[str]) -> None:
+        """These rows go, and it is not remembered who was told: of no change, or nothing."""
+        self._dropped += row_ids
         self._unsettled.setdefault(subscription_id, set()).update(row_ids)
         self._noticed()
 
@@ -58,6 +68,21 @@ class Settler:
         """How the delivery of a subscription stands now; None: forget it."""
         self._states[subscription_id] = state
         self._noticed()
+
+    def unwritten(self, subscription_id: str) -> DeliveryState | None:
+        """How the delivery of a subscription stands, where that is newer than what the store says; else None."""
+        return (
+            self._under_way.get(subscription_id)
+            or self._states.get(subscription_id)
+            or self._writing.get(subscription_id)
+        )
+
+    def under_way(self, subscription_id: str, state: DeliveryState | None) -> None:
+        """How it stands while a notification is sent; None: it is not any more. Never written down."""
+        if state is None:
+            self._under_way.pop(subscription_id, None)
+        else:
+            self._under_way[subscription_id] = state
 
     async def run(self) -> None:
         """Commit what gathers, until cancelled."""
@@ -80,8 +105,10 @@ class Settler:
             if not self._something.is_set():
                 return
             delivered, given_up, states = self._delivered, self._given_up, self._states
-            self._delivered, self._given_up, self._states = [], [], {}
+            dropped = self._dropped
+            self._delivered, self._given_up, self._states, self._dropped = [], [], {}, []
             self._committing, self._unsettled = self._unsettled, {}
+            self._writing = states
             self._something.clear()
             self._plenty.clear()
             version = self._clock.stamp().version
@@ -96,9 +123,12 @@ class Settler:
             )
             try:
                 await self._store.commit(changes)
+                if dropped:
+                    await self._store.commit(ChangeSet(delivered=dropped))
             except BaseException:
                 # Whether it was written cannot be told; writing it again does no harm.
                 self._delivered = delivered + self._delivered
+                self._dropped = dropped + self._dropped
                 self._given_up = given_up + self._given_up
                 self._states = states | self._states
                 for name, rows in self._committing.items():
@@ -106,9 +136,9 @@ class Settler:
                 self._something.set()
                 raise
             finally:
-                self._committing = {}
+                self._committing, self._writing = {}, {}
 
     def _noticed(self) -> None:
         self._something.set()
-        if len(self._delivered) + len(self._given_up) >= SETTLE_ROWS:
+        if len(self._delivered) + len(self._dropped) + len(self._given_up) >= SETTLE_ROWS:
             self._plenty.set()

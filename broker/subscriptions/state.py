@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from broker.clock import SECOND, Micros, iso
@@ -27,6 +27,10 @@ class DeliveryState:
     last_notification: Micros = 0
     last_success: Micros = 0
     last_failure: Micros = 0
+
+    def sending(self, now: Micros) -> DeliveryState:
+        """While one is on its way: it counts as sent (5.8.6), whatever becomes of it."""
+        return replace(self, times_sent=self.times_sent + 1, last_notification=now)
 
     def succeeded(self, now: Micros) -> DeliveryState:
         """After a notification was taken."""
@@ -59,13 +63,14 @@ class DeliveryState:
 
     def body(self) -> dict[str, Any]:
         """As a record's body."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in _NAMES}
 
     def members(self) -> dict[str, Any]:
         """As the read-only members of a subscription's `notification`."""
         members: dict[str, Any] = {}
         if self.times_sent:
-            members["status"] = "failed" if self.attempts else "ok"
+            if self.attempts or self.last_success or self.last_failure:
+                members["status"] = "failed" if self.attempts else "ok"
             members["timesSent"] = self.times_sent
             members["timesFailed"] = self.times_failed
         for name, at in (
@@ -78,7 +83,7 @@ class DeliveryState:
         return members
 
 
-_NAMES = frozenset(field.name for field in fields(DeliveryState))
+_NAMES = tuple(field.name for field in fields(DeliveryState))
 
 
 def read_state(body: dict[str, Any] | None) -> DeliveryState:

@@ -6,66 +6,70 @@ and the IRIs they stood for: so it needs no @context to be read again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from broker.clock import Micros
 from broker.config import Limits
-from broker.errors import BadRequestData, OperationNotSupported
+from broker.errors import BadRequestData, OperationNotSupported, TooComplexQuery
+from broker.ngsild.fallback import NATIVE, Version
+from broker.ngsild.language import parse_languages
 from broker.ngsild.model import Entity, Iri
 from broker.ngsild.names import is_uri
 from broker.query.ast import EntityQuery, GeoQuery, Q, ScopeQuery
+from broker.query.builder import names_of
 from broker.query.geo import parse_geo
+from broker.query.linked import LinkedMatcher, compile_linked, depth_of
 from broker.query.match import compile_query
 from broker.query.pattern import check_pattern
 from broker.query.q import parse_q
 from broker.query.scope import parse_scope
 from broker.query.types import parse_types
 from broker.subscriptions import members
-from broker.subscriptions.endpoint import NotificationParams, read_notification
+from broker.subscriptions.params import NotificationParams, read_notification
 
 Status = Literal["active", "paused", "expired"]
 
 SERVED = (
     "@context",
+    "csf",
+    "datasetId",
     "description",
     "entities",
+    "expandValues",
     "expiresAt",
     "geoQ",
     "id",
     "isActive",
+    "jsonKeys",
     "jsonldContext",
+    "lang",
     "localOnly",
+    "ngsildConformance",
     "notification",
     "notificationTrigger",
     "q",
     "scopeQ",
+    "splitEntities",
     "subscriptionName",
     "throttling",
+    "timeInterval",
     "type",
     "watchedAttributes",
 )
 READ_ONLY = ("createdAt", "modifiedAt", "status")
 """Generated; ignored when provided (5.2.12, Table 5.2.12-2)."""
-NOT_SERVED = (
-    "csf",
-    "datasetId",
-    "expandValues",
-    "jsonKeys",
-    "lang",
-    "ngsildConformance",
-    "splitEntities",
-    "temporalQ",
-    "timeInterval",
-)
 
+_VERSION = re.compile(r"(\d{1,3})\.(\d{1,3})", re.ASCII)
 _ATTRIBUTE_TRIGGERS = ("attributeCreated", "attributeUpdated", "attributeDeleted")
 _TRIGGERS: dict[str, tuple[str, ...]] = {
     **{name: (name,) for name in (*_ATTRIBUTE_TRIGGERS, "entityCreated", "entityDeleted")},
     "entityUpdated": _ATTRIBUTE_TRIGGERS,
 }
-_DEFAULT_TRIGGERS = frozenset({"attributeCreated", "attributeUpdated"})
+DEFAULT_TRIGGERS = frozenset({"attributeCreated", "attributeUpdated"})
+"""Where the document names none (5.2.12)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,9 @@ class Selector:
 
     query: EntityQuery
     matches: Callable[[Entity], bool]
+    """But for what q asks of linked entities, if it does."""
+    linked: LinkedMatcher | None = None
+    """q, where it asks for linked entities: then it must hold, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,13 @@ class Subscription:
     notification: NotificationParams
     throttling: float
     """Seconds; 0: none."""
+    interval: float
+    """timeInterval: seconds between notifications that come whatever changes; 0: they come with changes."""
+    datasets: frozenset[str]
+    """Only instances of these datasetIds are shown, '@none' for the default one; empty: all."""
+    languages: tuple[str, ...]
+    conformance: Version
+    """The version of NGSI-LD that notifications conform to."""
     expires_at: Micros | None
     active: bool
     context: Any
@@ -124,7 +138,9 @@ def read_subscription(
     limits: Limits,
 ) -> Subscription:
     """Check `document` and compile it. `expand` gives, for a member's name, the expansion of the terms in that member."""
-    members.known_members(document, "Subscription", (*SERVED, *READ_ONLY), NOT_SERVED)
+    if "temporalQ" in document:
+        raise BadRequestData("'temporalQ' is for subscriptions to registrations only (5.2.12), not to entities.")
+    members.known_members(document, "Subscription", (*SERVED, *READ_ONLY))
     if document.get("type") != "Subscription":
         raise BadRequestData(f"'type' must be 'Subscription', got {document.get('type')!r}.")
     if not is_uri(subscription_id):
@@ -134,6 +150,17 @@ def read_subscription(
         raise BadRequestData("A subscription must have 'entities' or 'watchedAttributes' (or 'localOnly': true).")
     if "notification" not in document:
         raise BadRequestData("'notification' is missing: it says where notifications go.")
+    interval = members.positive(document["timeInterval"], "'timeInterval'") if "timeInterval" in document else 0.0
+    if interval:
+        for name in ("watchedAttributes", "throttling"):
+            if name in document:
+                raise BadRequestData(f"'timeInterval' must not be given together with '{name}' (5.2.12).")
+        if "entities" not in document and not local_only:
+            raise BadRequestData("'timeInterval' needs 'entities' (or 'localOnly': true): they are what is told of.")
+    members.flag(document.get("splitEntities", False), "'splitEntities'")  # no entity is split here: of no effect
+    if "csf" in document:
+        # Which sources are asked: this broker is the only one.
+        parse_q(members.text(document["csf"], "'csf'"), expand("csf"), limits)
     for name in ("subscriptionName", "description"):
         if name in document:
             members.text(document[name], f"'{name}'")
@@ -145,8 +172,12 @@ def read_subscription(
         selectors=_read_selectors(document, expand, limits),
         watched=frozenset(map(expand("watchedAttributes"), watched)),
         triggers=_read_triggers(document),
-        notification=read_notification(document["notification"], expand("notification")),
+        notification=read_notification(document["notification"], expand("notification"), limits),
         throttling=members.positive(document["throttling"], "'throttling'") if "throttling" in document else 0.0,
+        interval=interval,
+        datasets=_read_datasets(document),
+        languages=parse_languages(members.text(document["lang"], "'lang'")) if "lang" in document else (),
+        conformance=_read_conformance(document),
         expires_at=members.date_time(document["expiresAt"], "'expiresAt'") if "expiresAt" in document else None,
         active=members.flag(document.get("isActive", True), "'isActive'"),
         context=_read_context(document) or context,
@@ -156,7 +187,7 @@ def read_subscription(
 def _read_selectors(
     document: dict[str, Any], expand: Callable[[str], Callable[[str], Iri]], limits: Limits
 ) -> tuple[Selector, ...]:
-    q = parse_q(members.text(document["q"], "'q'"), expand("q"), limits) if "q" in document else None
+    q = _read_q(document, expand("q"), limits)
     scope = parse_scope(members.text(document["scopeQ"], "'scopeQ'"), limits) if "scopeQ" in document else None
     geo = _read_geo(document["geoQ"], expand("geoQ"), limits) if "geoQ" in document else None
     if "entities" not in document:
@@ -167,8 +198,26 @@ def _read_selectors(
     return tuple(_selector(_read_entity(entry, q, geo, scope, expand("entities"), limits)) for entry in entries)
 
 
+def _read_q(document: dict[str, Any], expand: Callable[[str], Iri], limits: Limits) -> Q | None:
+    expanded, kept = (
+        frozenset(names_of(members.text(document[name], f"'{name}'") if name in document else None, name, limits))
+        for name in ("expandValues", "jsonKeys")
+    )
+    if "q" not in document:
+        return None
+    q = parse_q(members.text(document["q"], "'q'"), expand, limits, expand_values=expanded - kept, linked=True)
+    if depth_of(q) > limits.join_level:
+        raise TooComplexQuery(
+            f"'q' follows more than {limits.join_level} relationships one after the other (limits.join_level)."
+        )
+    return q
+
+
 def _selector(query: EntityQuery) -> Selector:
-    return Selector(query, compile_query(query))
+    if not depth_of(query.q):
+        return Selector(query, compile_query(query))
+    assert query.q is not None
+    return Selector(query, compile_query(replace(query, q=None)), compile_linked(query.q))
 
 
 def _read_entity(
@@ -226,9 +275,27 @@ def _read_geo(value: Any, expand: Callable[[str], Iri], limits: Limits) -> GeoQu
     )
 
 
+def _read_datasets(document: dict[str, Any]) -> frozenset[str]:
+    datasets = members.texts(document["datasetId"], "'datasetId'") if "datasetId" in document else []
+    for dataset in datasets:
+        if dataset != "@none" and not is_uri(dataset):
+            raise BadRequestData(f"'datasetId' must be URIs or '@none', got '{dataset[:100]}'.")
+    return frozenset(datasets)
+
+
+def _read_conformance(document: dict[str, Any]) -> Version:
+    if "ngsildConformance" not in document:
+        return NATIVE
+    text = members.text(document["ngsildConformance"], "'ngsildConformance'")
+    found = _VERSION.fullmatch(text)
+    if found is None:
+        raise BadRequestData(f"'ngsildConformance' must be a version like '1.8', got '{text[:100]}'.")
+    return min((int(found[1]), int(found[2])), NATIVE)
+
+
 def _read_triggers(document: dict[str, Any]) -> frozenset[str]:
     if "notificationTrigger" not in document:
-        return _DEFAULT_TRIGGERS
+        return DEFAULT_TRIGGERS
     named = members.texts(document["notificationTrigger"], "'notificationTrigger'")
     return frozenset(
         trigger

@@ -40,6 +40,8 @@ class Waiting:
         self._reading = False
         self._missed = False
         """It came to be behind while reading."""
+        self._newest = ""
+        """The id of the last row that was put here."""
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -49,11 +51,17 @@ class Waiting:
         """When the first row was made."""
         return self._rows[0].created_at
 
+    @property
+    def next_id(self) -> str:
+        """The id of the first row."""
+        return self._rows[0].id
+
     def offer(self, row: OutboxRow) -> None:
         """Keep a row that was just committed, if there is room and it is certainly the next."""
         if self._reading and len(self._meanwhile) < LANE_ROWS:
             self._meanwhile.append(row)
-        elif self.behind or len(self._rows) >= LANE_ROWS or self._room.held >= HELD_ROWS:
+        elif self.behind or len(self._rows) >= LANE_ROWS or self._room.held >= HELD_ROWS or row.id <= self._newest:
+            # The last: it was read from the store before word of its commit came.
             self.miss()
         else:
             self._add([row])
@@ -102,3 +110,5 @@ class Waiting:
     def _add(self, rows: list[OutboxRow]) -> None:
         self._rows.extend(rows)
         self._room.held += len(rows)
+        if rows:
+            self._newest = max(self._newest, rows[-1].id)

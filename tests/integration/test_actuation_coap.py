@@ -75,7 +75,7 @@ class Meter:
 @asynccontextmanager
 async def metering(store: str, folder: Path) -> AsyncIterator[Meter]:
     port = free_udp_port()
-    settings = {"KNUTPUNKT_COAP_ENABLED": "true", "KNUTPUNKT_COAP_PORT": str(port)}
+    settings = {"KNUTPUNKT_COAP_ENABLED": "true", "KNUTPUNKT_COAP_PLAIN": "true", "KNUTPUNKT_COAP_PORT": str(port)}
     broker = BrokerProcess(store, folder, settings | {"KNUTPUNKT_ACTUATION_LOOK_SECONDS": "0.2"})
     await broker.start()
     try:

@@ -24,7 +24,7 @@ from broker.stores.base import ChangeSet, OutboxRow, RecordWrite, TenantStore
 from broker.stores.open import create_store
 from broker.subscriptions.delivery import Delivery
 from broker.subscriptions.model import parse_patch, parse_subscription
-from broker.subscriptions.notify import owed
+from broker.subscriptions.owed import owed
 from broker.subscriptions.state import DeliveryState, read_state
 from tests.support.receiver import Receiver, answer, dripping, endless, hang_up, never, receiving
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from broker.clock import SECOND, Clock, Micros
-from broker.codecs.downlink import CommandTemplate
+from broker.codecs.downlink import CommandParameter, CommandTemplate
 from broker.config import Actuation, StoreSettings
 from broker.config import Writer as WriterSettings
 from broker.devices.actuation import DeviceCommand, told
@@ -20,7 +20,8 @@ from broker.devices.commands import PutDevice, PutDeviceModel, PutVirtualSensor
 from broker.devices.model import Device, DeviceModel, DeviceState, Output, VirtualSensor
 from broker.devices.registry import to_body
 from broker.devices.swaps import Swap
-from broker.errors import Overloaded
+from broker.errors import BadRequestData, Overloaded
+from broker.pipeline.decoding import Decoders
 from broker.pipeline.downlinks import Downlinks
 from broker.pipeline.intake import Downlink, NotSent
 from broker.pipeline.writer import Writer
@@ -74,13 +75,15 @@ class World:
 
     @asynccontextmanager
     async def running(self, net: Net, settings: Actuation = SETTINGS) -> AsyncIterator[Downlinks]:
-        downlinks = Downlinks(self.store, self.writer, self.clock, settings, {"city": net})
+        decoders = Decoders()
+        downlinks = Downlinks(self.store, self.writer, self.clock, settings, {"city": net}, decoders)
         async with asyncio.TaskGroup() as group:
             group.create_task(downlinks.run())
             try:
                 yield downlinks
             finally:
                 await downlinks.close()
+                decoders.close()
 
 
 @pytest.fixture(params=["sqlite", "mongo"])
@@ -133,7 +136,9 @@ async def test_a_command_whose_process_died_while_handing_it_over_is_handed_over
         await asyncio.Event().wait()
 
     first = Net(outcome=hang)
-    dying = Downlinks(world.store, world.writer, world.clock, Actuation(handover_seconds=60), {"city": first})
+    dying = Downlinks(
+        world.store, world.writer, world.clock, Actuation(handover_seconds=60), {"city": first}, Decoders()
+    )
     task = asyncio.create_task(dying.run())
     queued = await dying.queue("s0", "open", {})
     await asyncio.wait_for(reached.wait(), 10)
@@ -256,3 +261,64 @@ async def test_what_ended_long_ago_is_forgotten_and_the_rest_is_kept(world: Worl
     async with world.running(Net(), settings):
         await asyncio.sleep(0.3)
     assert (await world.command(new.id)).status == "sent"
+
+
+ENCODER = """
+function decodeUplink(i) { return {data: {}}; }
+function encodeDownlink(i) {
+  if (i.data.seconds === 13) throw new Error("unlucky");
+  if (i.data.seconds === 14) return {errors: ["not today"]};
+  if (i.data.seconds === 15) for (;;);
+  return {bytes: [VERSION, i.data.seconds], fPort: i.fPort + 1};
+}
+"""
+
+
+def scripted(version: int, *, script: str = ENCODER) -> DeviceModel:
+    """Its commands are encoded by its script, which says its version."""
+    template = CommandTemplate(
+        encoder="script", f_port=9, parameters={"seconds": CommandParameter(minimum=1, maximum=200)}
+    )
+    source = script.replace("VERSION", str(version))
+    return DeviceModel(id="m", vendor="V", name="M", codec="javascript", script=source, commands={"open": template})
+
+
+async def test_a_models_script_encodes_its_commands_and_what_it_says_is_told_to_whoever_sends(world: World) -> None:
+    await world.writer.execute(PutDeviceModel(scripted(1)))
+    net = Net()
+    async with world.running(net) as downlinks:
+        for seconds, said in (
+            (13, "unlucky"),
+            (14, "The script says: not today"),
+            (15, "stopped after 0.25 s"),
+            (201, "from 1 to 200"),
+        ):
+            with pytest.raises(BadRequestData, match=said):
+                await downlinks.queue("s0", "open", {"seconds": seconds})
+        queued = await downlinks.queue("s0", "open", {"seconds": 60})
+        sent = await world.becomes(queued.id, "sent")
+    assert (sent.payload, sent.f_port, sent.model) == ("013c", 10, "m")
+    assert [(each.payload, each.f_port) for each in net.handed] == [(b"\x01\x3c", 10)]
+
+
+async def test_a_command_that_waited_is_encoded_by_the_script_that_is_there_when_it_is_sent(world: World) -> None:
+    await world.writer.execute(PutDeviceModel(scripted(1)))
+
+    async def away(_: Downlink) -> None:
+        raise NotSent("away")
+
+    net = Net(outcome=away)
+    async with world.running(net) as downlinks:
+        first = await downlinks.queue("s0", "open", {"seconds": 60})
+        async with asyncio.timeout(20):
+            while not net.handed:
+                await asyncio.sleep(0.02)
+        await world.writer.execute(PutDeviceModel(scripted(2)))
+        net.outcome = None
+        assert (await world.becomes(first.id, "sent")).payload == "023c"
+        net.outcome = away
+        second = await downlinks.queue("s1", "open", {"seconds": 61})
+        refusing = "function decodeUplink(i) {} function encodeDownlink(i) { return {errors: ['no longer']}; }"
+        await world.writer.execute(PutDeviceModel(scripted(3, script=refusing)))
+        failed = await world.becomes(second.id, "failed")
+    assert failed.reason == "'open' cannot be encoded by model 'm': The script says: no longer"

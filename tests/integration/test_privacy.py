@@ -117,12 +117,15 @@ async def ids_of(api: Api) -> dict[str, list[str]]:
     )
     asked = {"device": DEVICE, "from": "2020-01-01T00:00:00Z", "dryRun": False}
     reprocessing = await api.ask("POST", "/api/v1/reprocessings", asked, status=201, Authorization=GRANTED)
+    keys = f"/api/v1/devices/{DEVICE}/keys"
+    key = (await api.ask("POST", keys, {"scheme": "oscore"}, status=201, Authorization=GRANTED)).json()
     return {
         "reprocessing": [reprocessing.json()["id"]],
         "entity": [HOME, f"urn:ngsi-ld:Device:{DEVICE}", f"urn:ngsi-ld:Alert:{alarms[0]}"],
         "attribute": ["temperature", "description", TEMPERATURE],
         "subscription": [f"urn:sub:{GRANTED[7:]}:{KIND}"],
         "context": ["urn:ngsi-ld:none"],
+        "document": ["knutpunkt-v1.jsonld"],
         "type": [KIND, "Alert", "Device"],
         "network": ["chirpstack"],
         "model": ["elsys-ers"],
@@ -133,6 +136,7 @@ async def ids_of(api: Api) -> dict[str, list[str]]:
         "place": [SCHOOL, HOME],
         "swap": [one["id"] for one in await personal("/api/v1/swaps?virtualSensor=home-1")],
         "command": [commands.json()["id"]],
+        "key": [key["id"]],
         "uplink": uplinks,
         "alarm": alarms,
         "tenant": ["none"],
@@ -307,6 +311,7 @@ def bodies(ids: dict[str, list[str]]) -> dict[str, list[Any]]:
             for dry in (True, False)
         ],
         "Cancelling": [{"by": "somebody"}],
+        "TenantPatch": [{"rawUplinks": {"keepDays": "forever"}}],
         "NewDevice": [{"model": "elsys-ers", "name": "mine"}],
         "DevicePatch": [{"name": "mine"}],
         "CreatedVirtualSensor": [{"id": "home-1", **sensor}, {"id": "thief", **sensor}, {"id": "thief", **beside}],
@@ -339,6 +344,7 @@ def bodies(ids: dict[str, list[str]]) -> dict[str, list[Any]]:
         "Unbinding": [{"by": "thief"}],
         "Discarding": [{"by": "thief"}],
         "NewCommand": [{"command": "reboot"}],
+        "NewDeviceKey": [{"scheme": "oscore"}, {"scheme": "dtls-psk", "othersEndInSeconds": 0}],
         "CommandCancellation": [{"by": "thief"}],
         "EntityShelving": [{"entity": HOME, "until": "2099-01-01T00:00:00Z", "by": "thief"}],
         "Shelving": [{"until": "2099-01-01T00:00:00Z", "by": "thief"}],
@@ -369,6 +375,7 @@ async def seen(api: Api) -> list[Any]:
         "/api/v1/virtual-sensors/home-1",
         "/api/v1/virtual-sensors/home-1/health",
         f"/api/v1/devices/{DEVICE}",
+        f"/api/v1/devices/{DEVICE}/keys",
         "/api/v1/bindings?virtualSensor=home-1",
         "/api/v1/swaps?virtualSensor=home-1",
         "/api/v1/alarms?virtualSensor=home-1",

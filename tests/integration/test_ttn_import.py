@@ -135,3 +135,31 @@ async def test_a_model_needs_a_script_with_this_codec_and_only_with_it(broker: B
             await broker.ask("PUT", "/api/v1/device-models/m", model)
         assert refused.value.status == 400
         assert "script" in str(refused.value)
+
+
+LAUGHS = "\n".join(f"l{n}: &l{n} [*l{n - 1}, *l{n - 1}, *l{n - 1}, *l{n - 1}]" for n in range(1, 30))
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "said"),
+    [
+        ("index.yaml", "vendors: [[], x, {id: acme}]", "a vendor must be an object"),
+        ("index.yaml", "vendors: [{id: ../acme}, {id: acme}]", "is no name of a file"),
+        ("acme/index.yaml", "endDevices: {a: b}", "'endDevices' must be a list"),
+        ("acme/thermo.yaml", "name: T\nfirmwareVersions: 3", "'firmwareVersions' must be a list"),
+        ("acme/thermo.yaml", "name: T\nsensors: true", "'sensors' must be a list"),
+        ("acme/thermo.yaml", "name: !!bool maybe", "not valid YAML"),
+        ("acme/thermo.yaml", "name: !!binary aGk=", "not valid YAML"),
+        ("acme/thermo.yaml", f"l0: &l0 [x]\n{LAUGHS}\nname: *l29", "its aliases have no end"),
+        ("acme/thermo.yaml", "name: &a [*a]", "its aliases have no end"),
+        ("acme/thermo-codec.yaml", "uplinkDecoder: {fileName: thermo.js, examples: 1}", "'examples' must be a list"),
+        ("acme/thermo.js", "function decodeUplink(i) { return {data: {}}; }\x00", "without the character U+0000"),
+    ],
+)
+def test_a_file_that_is_not_as_the_repository_has_it_is_named_and_the_others_are_read(
+    checkout: Path, file: str, text: str, said: str
+) -> None:
+    (checkout / "vendor" / file).write_text(text, "utf-8")
+    output = run("model", "import-ttn", str(checkout), "--dry-run").output
+    assert said in output
+    assert "left out." in output

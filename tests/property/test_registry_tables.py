@@ -167,6 +167,23 @@ def test_any_file_is_documents_or_a_refusal_that_names_it(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "id: !!binary aGk=",
+        "id: !!timestamp 2026-01-01",
+        "id: !!set {a}",
+        "id: !!bool maybe",
+        "id: !!int ''",
+        "id: &a [*a]",
+    ],
+)
+def test_a_file_with_what_json_does_not_have_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "city.yaml").write_text(text, "utf-8")
+    with pytest.raises(Unreadable, match=r"city\.yaml"):
+        list(read_files([tmp_path / "city.yaml"]))
+
+
+@pytest.mark.parametrize(
     ("cell", "text", "value"),
     [
         ("number", "21,5", 21.5),

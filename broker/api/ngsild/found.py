@@ -15,11 +15,12 @@ from broker.api.negotiation import ENTITIES, GEO_JSON, JSON, negotiate
 from broker.api.paging import COUNT_HEADER, page_links
 from broker.api.preference import as_preferred
 from broker.api.services import Services, Tenant
-from broker.entities.linked import Join, Shown, linked_entities, objects_of
 from broker.errors import BadRequestData
 from broker.jsonld.context import Context
 from broker.ngsild.expired import living
-from broker.ngsild.model import Entity, Instance, Iri
+from broker.ngsild.joined import form_of, with_linked
+from broker.ngsild.linked import Join, Shown, linked_entities
+from broker.ngsild.model import Entity, Iri
 from broker.ngsild.projection import MEMBERS
 from broker.ngsild.render import Form, render_entity, render_feature, render_features
 from broker.query.ast import EntityQuery, EntitySelector
@@ -87,7 +88,7 @@ class Answering:
         flat: dict[str, Shown] = {}
         for shown in (*start, *found):
             flat.setdefault(shown.entity["id"], shown)
-        items = [self._one(shown.entity, self._form_of(shown)) for shown in flat.values()]
+        items = [self._one(shown.entity, form_of(self.form, shown)) for shown in flat.values()]
         return [item for item in items if item], False
 
     def answer(self, body: Any, *, altered: bool, url: str | None = None) -> web.Response:
@@ -108,81 +109,20 @@ class Answering:
         dataset = next(iter(form.datasets)) if len(form.datasets) == 1 else None
         return render_feature(entity, self.names, form, geometry=self.geometry, dataset_id=dataset)
 
-    def _form_of(self, shown: Shown) -> Form:
-        pick = shown.pick.names if shown.pick is not None else None
-        omit = shown.omit.plain if shown.omit is not None else frozenset()
-        return replace(self.form, pick=pick, omit=omit)
-
     def _inline(self, start: list[Shown], known: Mapping[str, Entity]) -> list[dict[str, Any]]:
         assert self.join is not None
         return [
-            self._with_linked(
-                shown, self._one(shown.entity, self._form_of(shown)), known, self.join.level, self.join.contained_by
+            with_linked(
+                shown, self._one(shown.entity, form_of(self.form, shown)), known, self.names, self.form, self.join
             )
             for shown in start
         ]
-
-    def _with_linked(
-        self, shown: Shown, item: dict[str, Any], known: Mapping[str, Entity], levels: int, above: frozenset[str]
-    ) -> dict[str, Any]:
-        """`item`, which shows the entity, with what its relationships lead to within them (4.5.23.2)."""
-        if not levels:
-            return item
-        members = item["properties"] if item.get("type") == "Feature" and "properties" in item else item
-        above |= {shown.entity["id"]}
-        for name, instances in shown.entity["attrs"].items():
-            term = self.names.compact(name)
-            if term not in members or not any(True for each, _ in shown.relationships() if each == name):
-                continue
-            datasets = self.form.datasets
-            kept = [each for each in instances if not datasets or each.get("datasetId", "@none") in datasets]
-
-            def within(target: str, name: Iri = name) -> dict[str, Any] | None:
-                if target in above or target not in known:
-                    return None
-                inner = shown.linked(name, known[target])
-                plain = render_entity(inner.entity, self.names, self._form_of(inner))
-                return self._with_linked(inner, plain, known, levels - 1, above)
-
-            members[term] = (
-                _simplified(members[term], kept, within)
-                if self.form.representation == "simplified"
-                else _annotated(members[term], kept, within)
-            )
-        return item
 
     async def _load(self, ids: set[str]) -> dict[str, Entity]:
         found = await self.tenant.store.load(Needs(entities=ids))
         now = self.services.clock.now()
         entities = {entity_id: living(stored.entity, now) for entity_id, stored in found.entities.items()}
         return {entity_id: entity for entity_id, entity in entities.items() if entity is not None}
-
-
-def _annotated(shown: Any, instances: list[Instance], within: Any) -> Any:
-    """A relationship's instances, each with `entity`, or `entityList`."""
-    several = shown if isinstance(shown, list) else [shown]
-    for item, instance in zip(several, instances, strict=False):
-        found = [entity for target in objects_of(instance) if (entity := within(target)) is not None]
-        if not found:
-            continue
-        if instance["type"] == "ListRelationship":
-            item["entityList"] = found
-        else:
-            item["entity"] = found if isinstance(instance.get("object"), list) else found[0]
-    return shown
-
-
-def _simplified(shown: Any, instances: list[Instance], within: Any) -> Any:
-    """A relationship's objects, each replaced by the entity it leads to."""
-
-    def replaced(value: Any) -> Any:
-        if isinstance(value, list):
-            return [replaced(each) for each in value]
-        return within(value) or value if isinstance(value, str) else value
-
-    if isinstance(shown, dict) and "dataset" in shown:
-        return {"dataset": {dataset: replaced(value) for dataset, value in shown["dataset"].items()}}
-    return replaced(shown)
 
 
 async def answer_query(

@@ -21,7 +21,7 @@ from broker.entities.records import DeleteRecord, PutRecord
 from broker.errors import BadRequestData, ResourceNotFound
 from broker.query.builder import entity_query, flag
 from broker.subscriptions.commands import UpdateSubscription
-from broker.subscriptions.model import parse_subscription, render_subscription
+from broker.subscriptions.model import keys_of, parse_subscription, render_subscription
 from broker.subscriptions.state import read_state
 
 ALL = "/ngsi-ld/v1/subscriptions"
@@ -48,7 +48,7 @@ def routes(services: Services) -> list[Route]:
         body["contextUrl"] = await _context_url(request, services, sent, tenant)
         if is_granted():
             body["granted"] = True
-        await tenant.writer.execute(PutRecord("subscription", body["id"], body, when="absent"))
+        await tenant.writer.execute(PutRecord("subscription", body["id"], body, keys_of(body), when="absent"))
         return web.Response(status=201, headers={"Location": f"{ALL}/{quote(body['id'], safe=':@,;=+$')}"})
 
     async def query(request: web.Request) -> web.Response:
@@ -65,7 +65,13 @@ def routes(services: Services) -> list[Route]:
         states = {state.id: state.body for state in await tenant.store.records("delivery_state")} if page else {}
         now = services.clock.now()
         body = [
-            render_subscription(record.body, read_state(states.get(record.id)), names, now, sys_attrs=sys_attrs)
+            render_subscription(
+                record.body,
+                tenant.unwritten(record.id) or read_state(states.get(record.id)),
+                names,
+                now,
+                sys_attrs=sys_attrs,
+            )
             for record in page
         ]
         response = answer(request, body, names, media_type)
@@ -90,7 +96,7 @@ def routes(services: Services) -> list[Route]:
         state = await tenant.store.record("delivery_state", wanted)
         body = render_subscription(
             record.body,
-            read_state(state.body if state is not None else None),
+            tenant.unwritten(wanted) or read_state(state.body if state is not None else None),
             names,
             services.clock.now(),
             sys_attrs=_sys_attrs(given),

@@ -301,7 +301,9 @@ PATH: Final[dict[str, Known]] = {
         "Id or URL (percent-encoded) of an @context.", TEXT, "6.30.2", "019ab1c2-7d3e-7000-8000-000000000001"
     ),
     "device": Known("Hardware id: DevEUI in lower-case hex, IMEI.", TEXT, "", "a81758fffe0d0002"),
+    "document": Known("File name of a published @context.", TEXT, "", "knutpunkt-v1.jsonld"),
     "entity": Known("Id of an entity.", URI, "6.5.2", "urn:ngsi-ld:Room:214"),
+    "key": Known("Id of a device's key.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000003"),
     "model": Known("Id of a device model.", TEXT, "", "elsys-ers-co2"),
     "network": Known("Network server that pushes.", TEXT, "", "chirpstack"),
     "place": Known("Id of a place: of its entity.", URI, "", "urn:ngsi-ld:Building:school"),

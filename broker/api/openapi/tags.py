@@ -11,9 +11,10 @@ _GROUPS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ("Temporal evolution", "What entities were like, and when.", ("/ngsi-ld/v1/temporal/",)),
     ("Subscriptions", "Be told of changes.", ("/ngsi-ld/v1/subscriptions",)),
     ("Discovery", "Which entity types and attributes there are.", ("/ngsi-ld/v1/types", "/ngsi-ld/v1/attributes")),
-    ("JSON-LD contexts", "@contexts that the broker hosts and keeps.", ("/ngsi-ld/v1/jsonldContexts",)),
+    ("JSON-LD contexts", "@contexts that the broker hosts and keeps.", ("/ngsi-ld/v1/jsonldContexts", "/context/")),
     ("NGSI-LD", "The rest of NGSI-LD.", ("/ngsi-ld/",)),
     ("Devices", "The registry: devices, and what makes of device send.", ("/api/v1/devices", "/api/v1/device-models")),
+    ("Device keys", "What proves over CoAP which device speaks.", ("/api/v1/devices/{device}/keys",)),
     (
         "Virtual sensors",
         "Identities that last, and which device is which.",

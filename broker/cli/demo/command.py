@@ -129,6 +129,7 @@ class _Demo:
             "store.url": f"sqlite:///{self._folder}/knutpunkt.db",
             "mqtt": (f"mqtt://{LOOPBACK}:{mqtt_port}",) if mqtt_port is not None else (),
             "coap.enabled": True,
+            "coap.plain": True,
             "coap.port": self._coap_port,
             "log.level": self._log_level,
         }

@@ -10,11 +10,14 @@ from typing import Any, Final
 
 import yaml
 
+from broker.cli.files import no_other_tags, within
 from broker.codecs.javascript.sandbox import MOST_SOURCE
 
 REGION: Final = "EU863-870"
 """Its profile is taken where a device has several."""
 _MOST_YAML: Final = 4 * 1024 * 1024
+_MOST_PARTS: Final = 500_000
+"""Values and names in one file, count."""
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}", re.ASCII)
 
 
@@ -78,17 +81,26 @@ def _integer(loader: Any, node: Any) -> int:
 
 
 _Loader.add_constructor("tag:yaml.org,2002:int", _integer)
+no_other_tags(_Loader)
 
 
 def devices(root: Path, vendors: frozenset[str] = frozenset()) -> Iterator[EndDevice | UnreadableFile]:
     """The end devices in the order of the repository, of all vendors or of these."""
     index = _load(root, "vendor/index.yaml")
-    for vendor in index.get("vendors") or ():
-        vendor_id = _name(vendor.get("id"))
+    for vendor in _list(index, "vendors", "vendor/index.yaml"):
+        if not isinstance(vendor, dict):
+            yield UnreadableFile(f"vendor/index.yaml: a vendor must be an object, got {str(vendor)[:100]!r}.")
+            continue
+        try:
+            vendor_id = _name(vendor.get("id"))
+        except UnreadableFile as error:
+            yield error
+            continue
         if (vendors and vendor_id not in vendors) or not (root / "vendor" / vendor_id / "index.yaml").is_file():
             continue
         try:
-            listed = _load(root, f"vendor/{vendor_id}/index.yaml").get("endDevices") or ()
+            path = f"vendor/{vendor_id}/index.yaml"
+            listed = _list(_load(root, path), "endDevices", path)
         except UnreadableFile as error:
             yield error
             continue
@@ -116,7 +128,7 @@ def codec(root: Path, vendor: str, codec_id: str) -> RepositoryCodec:
         scripts[routine] = str(described["fileName"])
         examples += [
             Example(routine, str(one.get("description") or ""), one["input"], one.get("output"))
-            for one in described.get("examples") or ()
+            for one in _list(described, "examples", path)
             if isinstance(one, dict) and isinstance(one.get("input"), dict)
         ]
     return RepositoryCodec(path.removeprefix("vendor/"), scripts, examples)
@@ -141,9 +153,10 @@ def script(root: Path, vendor: str, file_name: str) -> str:
 
 
 def _device(root: Path, vendor: str, vendor_name: str, device_id: str) -> EndDevice:
-    document = _load(root, f"vendor/{vendor}/{device_id}.yaml")
+    path = f"vendor/{vendor}/{device_id}.yaml"
+    document = _load(root, path)
     found: str | None = None
-    for version in reversed(document.get("firmwareVersions") or ()):  # the newest stands last
+    for version in reversed(_list(document, "firmwareVersions", path)):  # the newest stands last
         profiles = version.get("profiles") if isinstance(version, dict) else None
         if not isinstance(profiles, dict):
             continue
@@ -155,9 +168,16 @@ def _device(root: Path, vendor: str, vendor_name: str, device_id: str) -> EndDev
         vendor_name,
         device_id,
         str(document.get("name") or device_id),
-        [str(one) for one in document.get("sensors") or ()],
+        [str(one) for one in _list(document, "sensors", path)],
         found,
     )
+
+
+def _list(document: dict[str, Any], member: str, path: str) -> list[Any]:
+    found = document.get(member) or []
+    if not isinstance(found, list):
+        raise UnreadableFile(f"{path}: '{member}' must be a list.")
+    return found
 
 
 def _name(value: object) -> str:
@@ -171,10 +191,12 @@ def _load(root: Path, path: str) -> dict[str, Any]:
     text = _text(root, path, _MOST_YAML)
     try:
         document = yaml.load(text, _Loader)  # noqa: S506  (a safe loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise UnreadableFile(f"{path}: not valid YAML: {str(error)[:200]}") from None
     if not isinstance(document, dict):
         raise UnreadableFile(f"{path}: it must be an object.")
+    if not within(document, _MOST_PARTS):
+        raise UnreadableFile(f"{path}: it has more than {_MOST_PARTS} parts, or its aliases have no end.")
     return document
 
 

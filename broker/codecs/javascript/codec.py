@@ -37,6 +37,15 @@ def decode_script(source: str, payload: bytes, f_port: int, at: Micros) -> Any:
     return answer
 
 
+def normalize_script(source: str, decoded: Any) -> Any:
+    """What the script's `normalizeUplink` (The Things Stack) makes of a decoded object. Raises CodecError."""
+    _, answer = scripts_here().call(source, ("normalizeUplink",), {"data": decoded})
+    if not isinstance(answer, dict):
+        raise CodecError(f"The script's normalizeUplink must answer an object, got {_shown(answer)}.")
+    _refuse_errors(answer)
+    return answer.get("data")
+
+
 def encode_script(source: str, data: dict[str, Any], f_port: int) -> tuple[int, bytes]:
     """The fPort and bytes of an object to send. Raises CodecError."""
     name, answer = scripts_here().call(source, _ENCODERS, {"data": data, "fPort": f_port, "variables": {}})

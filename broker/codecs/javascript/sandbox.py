@@ -69,6 +69,8 @@ class Sandbox:
         """Raises CodecError when it is too long or does not run, ScriptStopped when it goes beyond a bound."""
         if len(source) > MOST_SOURCE:
             raise CodecError(f"The script has {len(source)} characters; {MOST_SOURCE} are the most.")
+        if "\0" in source:
+            raise CodecError("The script must be text without the character U+0000.")
         self._source = source
         self._bounds = bounds
         self._frozen = not _needs_own_context(source)

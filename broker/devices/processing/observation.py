@@ -74,6 +74,15 @@ def calibrated(one: Resolved, output: OutputPlan) -> tuple[Value, str, tuple[str
         raise CodecError(f"Quantity '{one.measurement.quantity}': its value is too large.") from None
 
 
+def spelled(value: Value) -> str:
+    """A value as the keys of an output's `values` have it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
 def united(failed: tuple[str, ...], more: Iterable[str]) -> tuple[str, ...]:
     """The names of both, each once."""
     return tuple(dict.fromkeys((*failed, *more)))
@@ -84,6 +93,10 @@ def observation(
 ) -> Observation:
     """What a measurement became."""
     output = one.output
+    if output.values:
+        named = output.values.get(spelled(value))
+        if named is not None:
+            value, unit = named, ""
     return Observation(
         one.entity_id,
         one.sensor,

@@ -40,6 +40,9 @@ LONGEST_WINDOW = 31 * 24 * 3600
 """Seconds of a running mean."""
 HIGHEST_READING = 10**15
 """What no meter shows; more digits a double does not hold."""
+LONGEST_TEXT = 200
+"""Characters of a value's text."""
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]*[1-9])?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}", re.ASCII)
 
 
@@ -104,6 +107,23 @@ def _output(output: Output, where: str) -> Iterator[str]:
         yield from _counter(output.counter, f"{where}.counter")
     if output.checks is not None:
         yield from _checks(output.checks, f"{where}.checks", is_number=is_number)
+    if output.values:
+        yield from _values(output, f"{where}.values")
+
+
+def _values(output: Output, where: str) -> Iterator[str]:
+    if output.counter is not None:
+        yield f"'{where}' must not be there with 'counter': a meter's value is a number."
+    if len(output.values) > ROWS:
+        yield f"'{where}' may have at most {ROWS} members, got {len(output.values)}."
+    kind = quantity(output.quantity).kind
+    for name, value in output.values.items():
+        if kind == "boolean" and name not in ("true", "false"):
+            yield f"'{where}' may have 'true' and 'false': '{output.quantity}' is a boolean; got '{name[:60]}'."
+        if kind == "number" and _NUMBER.fullmatch(name) is None:
+            yield f"'{where}' must have numbers as names: '{output.quantity}' is a number; got '{name[:60]}'."
+        if isinstance(value, str) and not 0 < len(value) <= LONGEST_TEXT:
+            yield f"'{where}.{name[:60]}' must have 1 to {LONGEST_TEXT} characters, got {len(value)}."
 
 
 def _calibration(calibration: Calibration, where: str) -> Iterator[str]:

@@ -61,11 +61,11 @@ class DeleteDevice:
         return Needs(
             entities={device_urn(self.id)},
             records={("device", self.id)},
-            found={("binding", f"device:{self.id}")},
+            found={("binding", f"device:{self.id}"), ("device_key", f"device:{self.id}")},
         )
 
     def apply(self, view: View, stamp: Stamp) -> Effects[None]:
-        """The device, what was last heard of it, and its entity."""
+        """The device, what was last heard of it, its keys, and its entity."""
         effects = DeleteRecord("device", self.id).apply(view, stamp)
         binding = _in_force(view, f"device:{self.id}", stamp)
         if binding is not None:
@@ -77,6 +77,9 @@ class DeleteDevice:
         if entity is not None:
             take(effects, DeleteEntity(device_urn(self.id)).removal(entity, stamp))
         effects.records += [RecordWrite(kind, self.id, None, stamp.version) for kind in OF_DEVICE]
+        for key in view.found("device_key", f"device:{self.id}"):
+            effects.records += [RecordWrite("device_key", key.id, None, stamp.version, key.version)]
+            effects.records += [RecordWrite("oscore_state", key.id, None, stamp.version)]
         return effects
 
 

@@ -17,6 +17,7 @@ import msgspec
 from broker.clock import Stamp, parse_iso
 from broker.codecs.base import CodecError, Measurement
 from broker.config import Limits
+from broker.devices.located import located, places_needed
 from broker.devices.model import Binding, VirtualSensor
 from broker.devices.observe import instance_of, observe, row_of, same_observation
 from broker.devices.processing.observation import Observation, Source
@@ -112,6 +113,7 @@ class Correct:
             sensor = seen.records.get(("virtual_sensor", sensor_id))
             if sensor is not None:
                 needs.entities |= as_sensor(sensor).entities
+                needs.entities |= places_needed(as_sensor(sensor), seen.entity)
                 if plan_of(as_sensor(sensor)).counts:
                     needs.found.add(("binding", f"sensor:{sensor_id}"))
         for row in seen.brought.get(self.kept.id, ()):
@@ -292,7 +294,15 @@ class Correct:
             after[entity_id] = effects.changes[-1].after
         for entity_id, observed in news.items():
             entity = after[entity_id] if entity_id in after else view.entity(entity_id)
-            change, rows = observe(entity, observed, device_id=uplink.device_id, uplink_id=self.kept.id, stamp=stamp)
+            sensor = observed[0].sensor
+            change, rows = observe(
+                entity,
+                observed,
+                device_id=uplink.device_id,
+                uplink_id=self.kept.id,
+                stamp=stamp,
+                location=located(sensor, view.entity, stamp) if entity_id == sensor.entity else None,
+            )
             if change is not None:
                 effects.changes.append(change)
                 effects.history += [row for row in rows if row.uplink_id is None]

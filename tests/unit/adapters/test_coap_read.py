@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from adapters.coap.server import EXCHANGE_LIFETIME, SENML_JSON, read
+from adapters.coap.reading import EXCHANGE_LIFETIME, SENML_JSON, read
 from adapters.members import NotUnderstood
 from broker.clock import SECOND
 from broker.config import Limits

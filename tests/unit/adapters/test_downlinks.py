@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapters.coap.server import read as read_coap
+from adapters.coap.reading import read as read_coap
 from adapters.members import NotUnderstood
 from adapters.mqtt.networks import actility, chirpstack, chirpstack_down, chirpstack_v3, things_stack_down
 from adapters.mqtt.networks.known import choice, networks

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.coap.senml import read_cbor, read_json
+from adapters.coap.senml import SUM, read_cbor, read_json
 from adapters.members import NotUnderstood
 from broker.clock import SECOND
 from broker.config import Limits
@@ -85,7 +85,9 @@ def test_a_record_of_base_members_alone_is_no_value() -> None:
         ({}, "must be an array"),
         ([1], "Record 0: must be an object"),
         ([{"n": "a", "v": 1}, {"n": "a"}], "Record 1: one of 'v', 'vs', 'vb', 'vd'"),
-        ([{"n": "a", "s": 1}], "Record 0: one of 'v'"),
+        ([{"n": "a", "s": "1"}], "Record 0: 's' must be a number"),
+        ([{"n": "a", "v": 1, "bs": True}], "Record 0: 'bs' must be a number"),
+        ([{"n": "a/b;sum", "v": 1}], "Record 0: 'n' after 'bn'"),
         ([{"n": "a", "v": 1, "vb": True}], "Record 0: only one of"),
         ([{"v": 1}], "Record 0: 'n' after 'bn'"),
         ([{"n": "_a", "v": 1}], "Record 0: 'n' after 'bn'"),
@@ -127,6 +129,38 @@ def test_hostile_cbor_is_refused(body: bytes) -> None:
         from_cbor(body)
 
 
+def test_a_sum_is_a_value_of_its_own_in_units_times_seconds() -> None:
+    pack = [
+        {"bn": "meter:", "bs": 1000, "n": "flow", "u": "m3/s", "v": 0.5, "s": 20},
+        {"n": "flow", "u": "m3/s", "s": 30, "t": 60},
+        {"n": "power", "u": "W", "v": 3},
+        {"n": "odd", "u": "Cel", "bs": 0, "s": 7},
+    ]
+    assert [(value.name, value.value, value.unit) for value in from_json(pack)] == [
+        ("meter:flow", 0.5, "m3/s"),
+        ("meter:flow;sum", 1020, "m3"),
+        ("meter:flow;sum", 1030, "m3"),
+        ("meter:power", 3, "W"),
+        ("meter:power;sum", 1000, "J"),
+        ("meter:odd;sum", 7, ""),
+    ]
+
+
+def test_names_of_lwm2m_are_paths() -> None:
+    pack = [
+        {"bn": "/3303/0/", "n": "5700", "v": 21.5},
+        {"bn": "/", "n": "3/0/6/0", "v": 1},
+        {"n": "4/0/22", "vlo": "3:0"},
+    ]
+    assert [(value.name, value.value) for value in from_json(pack)] == [
+        ("/3303/0/5700", 21.5),
+        ("/3/0/6/0", 1),
+        ("/4/0/22", "3:0"),
+    ]
+    with pytest.raises(NotUnderstood):
+        from_json([{"n": "/etc/passwd", "v": 1}])
+
+
 names = st.text("abcXYZ019-:./_", min_size=1, max_size=12)
 numbers = st.integers(-(2**53), 2**53) | st.floats(-1e15, 1e15, allow_nan=False)
 value = st.one_of(
@@ -140,7 +174,7 @@ records = st.builds(
         {},
         optional={
             "bn": names, "n": names, "u": st.sampled_from(["Cel", "m3", ""]), "bu": st.sampled_from(["V", "lx"]),
-            "bt": numbers, "t": numbers, "bv": numbers, "bver": st.just(10), "x": st.integers(-(2**63), 2**64 - 1),
+            "bt": numbers, "t": numbers, "bv": numbers, "bs": numbers, "s": numbers, "bver": st.just(10), "x": st.integers(-(2**63), 2**64 - 1),
         },
     ),
     value,
@@ -163,3 +197,27 @@ def test_both_forms_of_a_pack_mean_the_same(pack: list[dict[str, Any]]) -> None:
 def test_whatever_the_bytes_are_they_are_read_or_refused(body: bytes) -> None:
     outcome(from_json, body)
     outcome(from_cbor, body)
+
+
+@given(st.lists(records, min_size=1, max_size=5))
+def test_a_resolved_pack_means_what_it_was_resolved_from(pack: list[dict[str, Any]]) -> None:
+    """RFC 8428, 4.6: the same values without base members, with absolute times."""
+    try:
+        values = from_json(pack)
+    except NotUnderstood:
+        return
+    label = {bool: "vb", int: "v", float: "v", str: "vs"}
+    resolved: list[dict[str, Any]] = []
+    for one in values:
+        record: dict[str, Any] = {"n": one.name.removesuffix(SUM), "u": one.unit}
+        record["s" if one.name.endswith(SUM) else label[type(one.value)]] = one.value
+        if one.at is not None and one.at >= 2**28 * SECOND:
+            resolved.append(record | {"t": one.at / SECOND})
+        elif one.at is None:
+            resolved.append(record)
+    if not resolved:
+        return
+    kept = [one for one in values if one.at is None or one.at >= 2**28 * SECOND]
+    again = from_json(resolved)
+    assert [(one.name, one.value) for one in again] == [(one.name, one.value) for one in kept]
+    assert all(abs((one.at or 0) - (was.at or 0)) <= 100 for one, was in zip(again, kept, strict=True))

@@ -18,6 +18,7 @@ from broker.codecs.downlink import (
     check_template,
     crc16_modbus,
     encode,
+    script_data,
 )
 from broker.devices.check import check_model
 from broker.devices.model import DeviceModel
@@ -189,3 +190,58 @@ def test_whatever_an_accepted_template_allows_can_be_encoded(
         return
     value = low + round((high - low) * share)
     assert int.from_bytes(encode("set", template, {"n": value}), "big", signed=signed) == value
+
+
+SCRIPTED = msgspec.convert(
+    {
+        "encoder": "script",
+        "parameters": {
+            "seconds": {"minimum": 60, "maximum": 600},
+            "mode": {"type": "choice", "choices": {"day": "d", "night": 2}, "default": "day"},
+            "save": {"type": "boolean", "default": True},
+        },
+        "data": {
+            "report": [{"every": {"parameter": "seconds"}}, {"parameter": "mode"}],
+            "save": {"parameter": "save"},
+            "v": 1,
+        },
+    },
+    CommandTemplate,
+)
+
+
+def test_a_script_is_given_the_values_where_data_has_their_parameters() -> None:
+    check_template("set", SCRIPTED, "lorawan")
+    assert script_data("set", SCRIPTED, {"seconds": 60.0}) == {"report": [{"every": 60}, "d"], "save": True, "v": 1}
+    by_name = msgspec.structs.replace(SCRIPTED, data=None)
+    check_template("set", by_name, "lorawan")
+    assert script_data("set", by_name, {"seconds": 61, "mode": "night"}) == {"seconds": 61, "mode": 2, "save": True}
+    with pytest.raises(BadRequestData, match="'set': 'seconds' must be a whole number from 60 to 600, got 5"):
+        script_data("set", by_name, {"seconds": 5})
+
+
+@pytest.mark.parametrize(
+    ("template", "detail"),
+    [
+        ({"payload": ["ff"], "encoder": "script"}, "'payload' or 'encoder', one of them"),
+        ({"payload": ["ff"], "fPort": 1, "data": {}}, "'data' is for"),
+        ({"encoder": "script", "data": {"a": {"parameter": "x"}}}, "'data' names 'x', which is not in 'parameters'"),
+        ({"encoder": "script", "data": {}, "parameters": {"x": {}}}, "'x' must stand in 'data', which it does not"),
+        ({"encoder": "script", "data": {"a": "x" * 9000}}, "at most 8192 bytes"),
+        ({"encoder": "script", "data": {"a": 2**66}}, "a number in 'data' must fit in 64 bits"),
+        ({"encoder": "script", "fPort": 0}, "'fPort' must be a whole number from 1 to 223, got 0"),
+        ({"payload": [{"parameter": "x"}], "fPort": 1, "parameters": {"x": {"type": "choice", "choices": {"on": "1"}}}},
+         "a choice of 'x' must be a number, got '1'"),
+    ],
+)  # fmt: skip
+def test_a_command_for_a_script_that_does_not_hold_together_is_refused(template: dict[str, Any], detail: str) -> None:
+    with pytest.raises(BadRequestData) as refused:
+        check_template("set", msgspec.convert(template, CommandTemplate), "lorawan")
+    assert detail in refused.value.detail
+
+
+def test_only_a_model_with_a_script_has_one_encode_its_commands() -> None:
+    model = DeviceModel(id="m", vendor="V", name="M", codec="elsys", commands={"set": SCRIPTED})
+    with pytest.raises(BadRequestData, match="needs a model with a script"):
+        check_model(model)
+    check_model(msgspec.structs.replace(model, codec="javascript", script="function Encode() {}"))

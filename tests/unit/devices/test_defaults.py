@@ -44,11 +44,11 @@ def test_one_quantity_has_another_name_in_another_type() -> None:
 
 
 def test_a_type_that_is_not_known_gets_the_tables_names() -> None:
-    assert _outputs("elsys-ers-lite", "Lifebuoy") == {
+    assert _outputs("elsys-ers-lite", "Greenhouse") == {
         "temperature": ("temperature", None),
         "relativeHumidity": ("humidity", None),
     }
-    assert _outputs("elsys-ers-lite", None) == _outputs("elsys-ers-lite", "Lifebuoy")
+    assert _outputs("elsys-ers-lite", None) == _outputs("elsys-ers-lite", "Greenhouse")
 
 
 def test_what_is_about_the_device_becomes_no_attribute_but_of_a_device() -> None:
@@ -61,7 +61,7 @@ def test_what_is_about_the_device_becomes_no_attribute_but_of_a_device() -> None
 @pytest.mark.parametrize("name", sorted(entity_models()))
 def test_a_types_units_are_units_of_its_quantities(name: str) -> None:
     entity = entity_models()[name]
-    assert entity.source
+    assert bool(entity.subject) == bool(entity.version)
     for told, mapped in entity.quantities.items():
         assert told in quantity_names()
         assert mapped.attribute

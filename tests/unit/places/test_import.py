@@ -22,7 +22,7 @@ from broker.places.geojson import read_geojson
 from broker.places.given import Given, Options
 from broker.places.plan import Plan, plan, settle
 from broker.places.sweref import from_degrees
-from broker.places.table import read_table
+from broker.places.table import decode, read_table
 from broker.stores.base import Snapshot, StoredEntity
 from broker.stores.command import View
 from tests.unit.jsonld.contexts import CORE
@@ -244,6 +244,20 @@ def test_any_json_is_read_or_refused(document: Any) -> None:
 
 def table(text: str, **options: Any) -> Plan:
     return planned(read_table(text, Options(**options)), Options(**options))
+
+
+@pytest.mark.parametrize(
+    "crs", ["x", {}, {"properties": None}, {"properties": [1]}, {"properties": {"name": ["EPSG:3006"]}}]
+)
+def test_coordinates_of_a_system_that_is_not_said_as_it_should_be_are_refused(crs: Any) -> None:
+    with pytest.raises(BadRequestData, match="The file's 'crs' must be"):
+        read_geojson({"type": "FeatureCollection", "crs": crs, "features": []}, Options())
+
+
+@pytest.mark.parametrize("charset", ["\x00", "idna", "hex", "nonsense", "utf-8\x00"])
+def test_a_charset_that_is_none_is_refused(charset: str) -> None:
+    with pytest.raises(BadRequestData, match="charset must be one of"):
+        decode(b"id\n1", charset)
 
 
 def test_ids_of_the_file_become_urns_and_names_never_do() -> None:

@@ -62,6 +62,19 @@ def updated(after: Entity, **triggers: AttributeTrigger) -> EntityChange:
     return EntityChange(after["id"], after, after, {iri(name): trigger for name, trigger in triggers.items()})
 
 
+def changed(before: Entity, after: Entity) -> EntityChange:
+    """What makes one of the other: the attributes that differ."""
+    triggers: dict[str, AttributeTrigger] = {}
+    for name in {**before["attrs"], **after["attrs"]}:
+        if name not in before["attrs"]:
+            triggers[name] = "attributeCreated"
+        elif name not in after["attrs"]:
+            triggers[name] = "attributeDeleted"
+        elif before["attrs"][name] != after["attrs"][name]:
+            triggers[name] = "attributeUpdated"
+    return EntityChange(after["id"], before, after, triggers)
+
+
 def created(after: Entity) -> EntityChange:
     return EntityChange(after["id"], None, after, dict.fromkeys(after["attrs"], "attributeCreated"))
 

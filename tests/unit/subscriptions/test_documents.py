@@ -8,8 +8,10 @@ import pytest
 
 from broker.clock import SECOND, Stamp, iso
 from broker.config import Limits
-from broker.errors import BadRequestData, BrokerError, OperationNotSupported
-from broker.subscriptions.model import UNLIMITED, parse_patch, render_subscription
+from broker.errors import BadRequestData, BrokerError
+from broker.query.ast import Comparison
+from broker.subscriptions.model import PERIODIC as PERIODIC_KEY
+from broker.subscriptions.model import UNLIMITED, keys_of, parse_patch, render_subscription
 from broker.subscriptions.state import DeliveryState
 from broker.subscriptions.subscription import compile_subscription
 from tests.unit.subscriptions.support import CONTEXTS, CORE, ENDPOINT, NOW, STAMP, iri, parsed
@@ -47,6 +49,9 @@ FULL: dict[str, Any] = {
 }
 
 
+MQTT = {"uri": "mqtts://me:secret@mqtt.example.org:8884/city/rooms"}
+
+
 def patched(body: dict[str, Any], at: int = NOW, **members: Any) -> dict[str, Any]:
     return parse_patch(body, members, CORE, None, Limits(), Stamp(at, iso(at), at))
 
@@ -68,7 +73,20 @@ def test_all_of_it_is_understood() -> None:
     endpoint = subscription.notification.endpoint
     assert (endpoint.timeout, endpoint.cooldown) == (0.5, 1.0)
     assert endpoint.headers == (("Authorization", "Bearer x"),)
-    assert subscription.notification.attributes == (iri("temperature"),)
+    assert subscription.notification.pick is not None
+    assert subscription.notification.pick.names == {"id", "type", "scope", iri("temperature")}
+
+
+def test_an_mqtt_endpoint_is_understood_and_comes_back_as_it_was_written() -> None:
+    said = [{"key": "MQTT-Version", "value": "mqtt3.1.1"}, {"key": "MQTT-QoS", "value": "2"}]
+    body = parsed(notification={"endpoint": {**MQTT, "notifierInfo": said}})
+    endpoint = compile_subscription(body, UNLIMITED).notification.endpoint
+    assert (endpoint.uri, endpoint.scheme) == (MQTT["uri"], "mqtts")
+    assert endpoint.notifier_info == (("MQTT-Version", "mqtt3.1.1"), ("MQTT-QoS", "2"))
+    assert render_subscription(body, DeliveryState(), CORE, NOW)["notification"]["endpoint"] == {
+        **MQTT,
+        "notifierInfo": said,
+    }
 
 
 def test_an_id_is_given_where_there_is_none_and_generated_members_are_ignored() -> None:
@@ -125,9 +143,16 @@ def test_the_status_follows_from_time_and_is_active(members: dict[str, Any], now
         ({"notification": {**ENDPOINT, "format": "xml"}}, "'notification.format' must be one of"),
         ({"notification": {**ENDPOINT, "attributes": []}}, "'notification.attributes'"),
         ({"notification": {"endpoint": {}}}, "'notification.endpoint.uri' is missing"),
-        ({"notification": {"endpoint": {"uri": "ftp://x/y"}}}, "http or https"),
+        ({"notification": {"endpoint": {"uri": "ftp://x/y"}}}, "http, https, mqtt or mqtts"),
         ({"notification": {"endpoint": {"uri": "http://u:p@x/y"}}}, "must not carry credentials"),
         ({"notification": {"endpoint": {"uri": "http://x/y", "accept": "text/html"}}}, "accept"),
+        ({"notification": {"endpoint": {"uri": "mqtt://broker"}}}, "must name a topic"),
+        ({"notification": {"endpoint": {"uri": "mqtt://broker/a/+/b"}}}, "must not have"),
+        ({"notification": {"endpoint": {"uri": "mqtt://broker/a/%23"}}}, "must not have"),
+        ({"notification": {"endpoint": {"uri": "mqtt://broker/a", "accept": "application/geo+json"}}}, "not GeoJSON"),
+        ({"notification": {"endpoint": {**MQTT, "notifierInfo": [{"key": "MQTT-QoS", "value": "3"}]}}}, "0, 1, 2"),
+        ({"notification": {"endpoint": {**MQTT, "notifierInfo": [{"key": "MQTT-QoS", "value": 1}]}}}, "both strings"),
+        ({"notification": {"endpoint": {**MQTT, "notifierInfo": [{"key": "MQTT-Version", "value": "5"}]}}}, "mqtt5.0"),
         (
             {"notification": {"endpoint": {"uri": "http://x/y", "receiverInfo": [{"key": "a\n", "value": "b"}]}}},
             "valid",
@@ -144,6 +169,24 @@ def test_the_status_follows_from_time_and_is_active(members: dict[str, Any], now
         ({"throttling": True}, "'throttling' must be a number greater than 0"),
         ({"jsonldContext": "x"}, "'jsonldContext' must be the URI"),
         ({"colour": "red"}, "there is no member 'colour'"),
+        ({"timeInterval": 60, "watchedAttributes": ["x"]}, "must not be given together with 'watchedAttributes'"),
+        ({"timeInterval": 60, "throttling": 1}, "must not be given together with 'throttling'"),
+        ({"timeInterval": 60, "entities": None, "q": "x"}, "'entities'"),
+        ({"timeInterval": 0}, "'timeInterval' must be a number greater than 0"),
+        ({"csf": "=="}, "'q'"),
+        ({"datasetId": ["x y"]}, "'datasetId' must be URIs"),
+        ({"lang": "!"}, "'lang' must be"),
+        ({"ngsildConformance": "latest"}, "'ngsildConformance' must be a version"),
+        ({"splitEntities": 1}, "'splitEntities' must be true or false"),
+        ({"temporalQ": {"timerel": "before"}}, "'temporalQ' is for"),
+        ({"notification": {**ENDPOINT, "showChanges": True, "format": "keyValues"}}, "showChanges"),
+        ({"notification": {**ENDPOINT, "pick": ["id"], "attributes": ["x"]}}, "together with 'pick'"),
+        ({"notification": {**ENDPOINT, "omit": ["id"], "attributes": ["x"]}}, "together with 'omit'"),
+        ({"notification": {**ENDPOINT, "pick": ["x"], "omit": ["x"]}}, "must not name the same"),
+        ({"notification": {**ENDPOINT, "pick": []}}, "'notification.pick'"),
+        ({"notification": {**ENDPOINT, "pick": ["a{b}"]}}, "deeper than 'join'"),
+        ({"notification": {**ENDPOINT, "join": "both"}}, "'notification.join' must be one of"),
+        ({"notification": {**ENDPOINT, "join": "flat", "joinLevel": 0}}, "'notification.joinLevel'"),
     ],
 )
 def test_what_is_wrong_is_refused_by_name(members: dict[str, Any], says: str) -> None:
@@ -152,23 +195,50 @@ def test_what_is_wrong_is_refused_by_name(members: dict[str, Any], says: str) ->
     assert says in refused.value.detail
 
 
-@pytest.mark.parametrize(
-    "members",
-    [
-        {"timeInterval": 60},
-        {"csf": "x==1"},
-        {"datasetId": ["urn:x:1"]},
-        {"lang": "sv"},
-        {"notification": {"endpoint": {"uri": "mqtt://broker/topic"}}},
-        {"notification": {"endpoint": {"uri": "http://x/y", "notifierInfo": []}}},
-        {"notification": {"endpoint": {"uri": "http://x/y", "accept": "application/geo+json"}}},
-        {"notification": {**ENDPOINT, "showChanges": True}},
-        {"notification": {**ENDPOINT, "pick": ["id"]}},
-    ],
-)
-def test_what_is_not_served_yet_is_refused_and_not_ignored(members: dict[str, Any]) -> None:
-    with pytest.raises(OperationNotSupported):
-        parsed(**members)
+PERIODIC: dict[str, Any] = {
+    "id": "urn:x:Subscription:2",
+    "type": "Subscription",
+    "entities": [{"type": "Room"}],
+    "timeInterval": 60,
+    "csf": "operator==1",
+    "datasetId": ["@none", "urn:x:dataset:1"],
+    "lang": "sv,en;q=0.5",
+    "expandValues": "category",
+    "jsonKeys": "raw",
+    "q": "category==School",
+    "splitEntities": False,
+    "ngsildConformance": "1.6",
+    "isActive": True,
+    "notification": {
+        "pick": ["id", "type", "name", "inBuilding{name}"],
+        "join": "inline",
+        "joinLevel": 2,
+        "showChanges": True,
+        "endpoint": {"uri": "https://app.example.org/notify", "accept": "application/geo+json"},
+    },
+}
+
+
+def test_the_rest_comes_back_as_it_was_written_and_is_understood() -> None:
+    body = parsed(**PERIODIC)
+    assert render_subscription(body, DeliveryState(), CORE, NOW) == {**PERIODIC, "status": "active"}
+    subscription = compile_subscription(body, UNLIMITED)
+    assert subscription.interval == 60
+    assert subscription.datasets == {"@none", "urn:x:dataset:1"}
+    assert subscription.languages == ("sv", "en")
+    assert subscription.conformance == (1, 6)
+    params = subscription.notification
+    assert params.join is not None and (params.join.kind, params.join.level) == ("inline", 2)
+    assert params.pick is not None and params.pick.linked[iri("inBuilding")].names == {iri("name")}
+    assert params.show_changes
+    assert keys_of(body) == (PERIODIC_KEY,)
+    assert keys_of(parsed()) == ()
+
+
+def test_values_are_expanded_where_that_is_asked_for() -> None:
+    (selector,) = compile_subscription(parsed(**PERIODIC), UNLIMITED).selectors
+    assert isinstance(selector.query.q, Comparison)
+    assert selector.query.q.values == (iri("School"),)
 
 
 def test_a_fragment_replaces_members_and_null_removes_them() -> None:
@@ -230,7 +300,8 @@ async def test_names_mean_what_they_meant_in_the_request_that_brought_them() -> 
     )
     subscription = compile_subscription(body, UNLIMITED)
     assert subscription.watched == {iri("temperature")}
-    assert subscription.notification.attributes == ("https://b.example.org/temperature",)
+    assert subscription.notification.pick is not None
+    assert "https://b.example.org/temperature" in subscription.notification.pick.names
     rendered = render_subscription(body, DeliveryState(), ours, NOW)
     assert rendered["entities"] == [{"type": "Room"}]
     assert rendered["watchedAttributes"] == ["ngsi-ld:default-context/temperature"] or rendered[

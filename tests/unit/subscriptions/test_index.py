@@ -6,15 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.clock import SECOND, iso
 from broker.ngsild.change import AttributeTrigger, EntityChange
 from broker.ngsild.model import Entity
 from broker.stores.base import Record
-from broker.subscriptions.index import SubscriptionIndex
-from tests.unit.subscriptions.support import NOW, created, deleted, entity, parsed, record, updated
+from broker.subscriptions.index import SubscriptionIndex, _triggered
+from tests.unit.subscriptions.support import NOW, created, deleted, entity, iri, parsed, record, updated
 
 ROOM = entity(temperature=21, co2=400)
 WARMER = updated(ROOM, temperature="attributeUpdated")
@@ -93,7 +93,8 @@ TRIGGERS = [
         (WARMER, {None, "attributeUpdated", "entityUpdated"}),
         (updated(ROOM, temperature="attributeCreated"), {None, "attributeCreated", "entityUpdated"}),
         (updated(entity(co2=1), temperature="attributeDeleted"), {"attributeDeleted", "entityUpdated"}),
-        (deleted(ROOM), {"entityDeleted"}),
+        # Its attributes go with it.
+        (deleted(ROOM), {"entityDeleted", "attributeDeleted", "entityUpdated"}),
     ],
 )
 @pytest.mark.parametrize("watched", [None, ["temperature"]])
@@ -146,6 +147,16 @@ def test_subscriptions_of_other_types_ids_and_attributes_are_not_even_looked_at(
             *(record(f"urn:x:t{n}", entities=[{"type": f"Kind{n}"}], q="temperature>0") for n in range(300)),
             *(record(f"urn:x:i{n}", entities=[{"type": "Room", "id": f"urn:x:Room:{n + 2}"}]) for n in range(300)),
             *(record(f"urn:x:a{n}", watchedAttributes=[f"attribute{n}"]) for n in range(300)),
+            # The same type, and another …
+            *(record(f"urn:x:v{n}", q=f"temperature=={n + 100}") for n in range(300)),  # value
+            *(record(f"urn:x:b{n}", q=f"temperature>{n + 100}") for n in range(300)),  # bound
+            *(record(f"urn:x:q{n}", q=f"other{n}!=1") for n in range(300)),  # attribute in q
+            *(
+                record(f"urn:x:p{n}", entities=[{"type": "Room", "idPattern": f"^urn:x:Room:2{n}"}]) for n in range(300)
+            ),  # beginning of the id
+            *(record(f"urn:x:p{n}", entities=[{"type": "Room", "idPattern": f"Hall:{n}$"}]) for n in range(300)),
+            *(record(f"urn:x:s{n}", scopeQ=f"/city/{n}/#") for n in range(300)),  # scope
+            *(record(f"urn:x:g{n}", geoQ=near(17 + n / 100, 62)) for n in range(300)),  # place
             record("urn:x:match"),
         ]
     )
@@ -158,39 +169,116 @@ def test_subscriptions_of_other_types_ids_and_attributes_are_not_even_looked_at(
 
         return matches
 
-    for bucket in index._buckets.values():
-        for name, subscription in bucket.items():
-            for selector in subscription.selectors:
-                object.__setattr__(selector, "matches", noting(name))
+    for name, subscription in index._subscriptions.items():
+        for selector in subscription.selectors:
+            object.__setattr__(selector, "matches", noting(name))
     assert index.match(WARMER, NOW) == ["urn:x:match"]
     assert tested == ["urn:x:match"]
 
 
+def near(longitude: float, latitude: float, metres: int = 400) -> dict[str, Any]:
+    return {
+        "georel": f"near;maxDistance=={metres}",
+        "geometry": "Point",
+        "coordinates": [longitude, latitude],
+    }
+
+
 kinds = st.sampled_from(["A", "B", "C"])
 names = st.sampled_from(["a", "b", "c"])
+ids = st.sampled_from(["urn:x:1", "urn:x:2", "urn:x:12", "urn:y+1"])
 selectors = st.fixed_dictionaries(
     {"type": st.sampled_from(["A", "B", "A,B", "(A;B)", "(A;B),C", "*"])},
-    optional={"id": st.sampled_from(["urn:x:1", "urn:x:2"]), "idPattern": st.sampled_from(["1$", "2$"])},
+    optional={
+        "id": ids,
+        "idPattern": st.sampled_from(
+            [
+                "1$",
+                "2$",
+                "^urn:x",
+                "^urn:x:1?2",
+                "x:1",
+                ".*x:12",
+                "urn:y\\+1",
+                "^urn:y.1",
+                "x:1|y",
+                "^urn:x:1+2",
+                ":1*2",
+            ]
+        ),
+    },
+)
+values = st.sampled_from([0, 1, 1.5, 2, True, "x", "y", "2026-01-01T00:00:00Z", ["x", 2], {"deep": 1}])
+terms = st.sampled_from(
+    [
+        *("a>1", "a>=1.5", "b<2", 'a<="x"', "a==1", "a==1.0", 'b=="x"', 'a=="x","y"', "a==1..2", "a!=1", "a==true"),
+        *("c", "a[deep]==1", "b.observedAt>2026-01-01T00:00:00Z", "a~=x", 'modifiedAt>"2026-01-01T00:00:00Z"'),
+        *('b=="2026-01-01T00:00:00.000Z"', "b>2025-01-01T00:00:00Z", "a==2..1"),
+    ]
+)
+queries = st.recursive(
+    terms, lambda inner: st.builds("({}{}{})".format, inner, st.sampled_from([";", "|"]), inner), max_leaves=4
+)
+scopes = st.sampled_from(["/a", "/a/b", "/a/b/c", "/b", "a/"])
+coordinates = st.sampled_from(
+    [[17.0, 62.0], [17.001, 62.0], [17.2, 62.1], [-179.999, 0.0], [179.999, 0.0], [0.0, 89.99]]
+)
+boxes = st.sampled_from(
+    [
+        [[[w, s], [e, s], [e, n], [w, n], [w, s]]]
+        for w, s, e, n in [(16.9, 61.9, 17.1, 62.05), (-170.0, -80.0, 170.0, 80.0)]
+    ]
+)
+geometries = st.builds(lambda at: {"type": "Point", "coordinates": at}, coordinates) | st.builds(
+    lambda rings: {"type": "Polygon", "coordinates": rings}, boxes
+)
+areas = st.builds(
+    near, st.sampled_from([17.0, 179.999, 0.0]), st.sampled_from([62.0, 0.0, 89.9]), st.integers(1, 30_000)
+) | (
+    st.builds(
+        lambda georel, geometry: {
+            "georel": georel,
+            "geometry": geometry["type"],
+            "coordinates": geometry["coordinates"],
+            "geoproperty": "place",
+        },
+        st.sampled_from(["within", "contains", "intersects", "disjoint", "overlaps", "equals", "near;minDistance==1"]),
+        geometries,
+    )
 )
 subscriptions = st.fixed_dictionaries(
     {"entities": st.lists(selectors, min_size=1, max_size=2)},
     optional={
         "watchedAttributes": st.lists(names, min_size=1, max_size=2),
         "notificationTrigger": st.lists(st.sampled_from(TRIGGERS), min_size=1, max_size=2),
-        "q": st.sampled_from(["a>1", "b"]),
+        "q": queries,
+        "scopeQ": st.sampled_from(["/a", "/a/#", "/a/+/c", "/#", "/b,/a/b", "(/a/#;/b)", "/+/b"]),
+        "geoQ": areas.map(lambda geo: {**geo, "geoproperty": "place"}),
     },
-)
-entities = st.builds(
-    lambda types, entity_id, values: entity(types, entity_id, **values),
-    st.lists(kinds, min_size=1, max_size=2, unique=True),
-    st.sampled_from(["urn:x:1", "urn:x:2"]),
-    st.dictionaries(names, st.integers(0, 3), min_size=1),
 )
 
 
 @st.composite
+def entities(draw: st.DrawFn) -> Entity:
+    one = entity(
+        draw(st.lists(kinds, min_size=1, max_size=2, unique=True)),
+        draw(ids),
+        **draw(st.dictionaries(names, values, min_size=1)),
+    )
+    given = draw(st.lists(scopes, max_size=2))
+    if given:
+        one["scope"] = given
+    place = draw(st.none() | geometries)
+    if place is not None:
+        one["attrs"][iri("place")] = [
+            {"type": "GeoProperty", "value": place, "createdAt": one["createdAt"], "modifiedAt": one["modifiedAt"]}
+        ]
+    return one
+
+
+@st.composite
 def changes(draw: st.DrawFn) -> EntityChange:
-    one = draw(entities)
+    one = draw(entities())
     how = draw(st.sampled_from(["created", "deleted", "updated"]))
     if how != "updated":
         return created(one) if how == "created" else deleted(one)
@@ -198,23 +286,28 @@ def changes(draw: st.DrawFn) -> EntityChange:
     return updated(one, **draw(st.dictionaries(names, st.sampled_from(triggers), min_size=1)))
 
 
-@given(st.lists(subscriptions, max_size=6), changes())
+@settings(max_examples=400)
+@given(st.lists(subscriptions, max_size=6), st.lists(changes(), min_size=1, max_size=4), st.data())
 def test_the_index_finds_what_looking_at_each_alone_finds(
-    documents: list[dict[str, Any]], change: EntityChange
+    documents: list[dict[str, Any]], happened: list[EntityChange], data: st.DataObject
 ) -> None:
     records = [record(f"urn:x:s{n}", **members) for n, members in enumerate(documents)]
-    alone = [one.id for one in records if SubscriptionIndex([one]).match(change, NOW)]
-    by_type = [
+    index = SubscriptionIndex(records)
+    for change in happened:
+        assert index.match(change, NOW) == _without_index(index, change)
+    for gone in data.draw(st.lists(st.sampled_from(records), unique_by=lambda one: one.id)) if records else []:
+        index.remove(gone.id)
+        assert index.match(happened[0], NOW) == _without_index(index, happened[0])
+    index.replace([])
+    assert not index._buckets
+
+
+def _without_index(index: SubscriptionIndex, change: EntityChange) -> list[str]:
+    """Every subscription tested."""
+    return sorted(
         one.id
-        for one in records
-        # The same without the index's help: everything under one bucket.
-        if SubscriptionIndex(
-            [Record(one.kind, one.id, {**one.body, "document": _anywhere(one.body["document"])}, one.version)]
-        ).match(change, NOW)
-    ]
-    assert SubscriptionIndex(records).match(change, NOW) == alone
-    assert set(alone) <= set(by_type)
-
-
-def _anywhere(document: dict[str, Any]) -> dict[str, Any]:
-    return {**document, "entities": [{"type": "*"}]}
+        for one in index._subscriptions.values()
+        if one.status(NOW) == "active"
+        and _triggered(one, change)
+        and any(selector.matches(change.entity) for selector in one.selectors)
+    )

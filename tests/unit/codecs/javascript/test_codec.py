@@ -159,3 +159,30 @@ def test_a_downlink_is_encoded(script: str) -> None:
 def test_a_downlink_that_cannot_be_sent_is_refused(answer: str, reason: str) -> None:
     with pytest.raises(CodecError, match=reason):
         encode_script("function encodeDownlink(input) { return " + answer + "; }", {}, 1)
+
+
+NORMALIZING = """
+function decodeUplink(i) { return {data: {temp: i.bytes[0], list: i.bytes[1]}}; }
+function normalizeUplink(i) {
+  if (i.data.temp === 99) return {errors: ["not normal"]};
+  var air = {air: {temperature: i.data.temp / 2}};
+  return {data: i.data.list ? [air, {air: {temperature: 40}}] : air};
+}
+"""
+
+
+def normalized(payload: bytes, *sources: str, script: str = NORMALIZING) -> list[float | int | bool | str]:
+    rows = tuple(Quantity(quantity="temperature", source=source, channel=source) for source in sources)
+    model = DeviceModel(id="m", vendor="V", name="M", codec="javascript", script=script, quantities=rows)
+    return [one.value for one in decode(model, payload=payload, f_port=1, decoded=None, values=(), at=AT)]
+
+
+def test_what_a_script_normalizes_is_had_by_sources_that_say_so() -> None:
+    sources = ("normalized.air.temperature", "normalized.1.air.temperature", "temp")
+    assert normalized(b"\x2b\x00", *sources) == [21.5, 43]
+    assert normalized(b"\x2b\x01", *sources) == [40, 43]
+    assert normalized(b"\x63\x00", "temp") == [99]
+    with pytest.raises(CodecError, match="The script says: not normal"):
+        normalized(b"\x63\x00", *sources)
+    with pytest.raises(CodecError, match="none of the functions normalizeUplink"):
+        normalized(b"\x01", *sources, script="function Decode(p, b) { return {temp: 1}; }")

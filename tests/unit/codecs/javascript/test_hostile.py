@@ -226,6 +226,11 @@ def test_a_text_that_is_no_whole_script_is_refused(source: str) -> None:
         Sandbox(source + "\n" + script("return 1;") if source != "1 +" else source, BOUNDS)
 
 
+def test_a_script_with_the_character_0_is_refused() -> None:
+    with pytest.raises(CodecError, match=r"without the character U\+0000"):
+        Sandbox(script("return 1;") + "\0", BOUNDS)
+
+
 def test_a_script_that_is_too_long_is_refused() -> None:
     with pytest.raises(CodecError, match=r"262144 are the most"):
         Sandbox("//" + "x" * 300_000, BOUNDS)
