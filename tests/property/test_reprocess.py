@@ -378,3 +378,30 @@ def test_a_reprocessed_history_is_what_it_would_have_been_on_mongodb(mongo_url: 
         check(lambda: f"{mongo_url}_{next(number)}", before, after, correction, deaths)
 
     run()
+
+
+async def unchanged(url: str, happened: list[Event], since: int, until: int, which: dict[str, str]) -> None:
+    world = await opened(url, ("model", "right", "right"), 1)
+    try:
+        for event in happened:
+            await world.happens(event)
+        selection = Selection(START + since * 600 * SECOND - SECOND, START + until * 600 * SECOND, **which)
+        await once_more(world, selection)
+    finally:
+        await world.close()
+
+
+@given(
+    happened=st.lists(events, min_size=1, max_size=30),
+    since=st.integers(0, 25),
+    length=st.integers(1, 30),
+    which=st.sampled_from(
+        [{"model": "m"}, {"device": "d1"}, {"virtual_sensor": "watched"}, {"virtual_sensor": "meter"}]
+    ),
+)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_nothing_changes_where_nothing_was_corrected_whatever_the_period(
+    happened: list[Event], since: int, length: int, which: dict[str, str]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(unchanged(f"sqlite:///{Path(folder) / 'k.db'}", happened, since, since + length, which))

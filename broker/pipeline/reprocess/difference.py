@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from broker.clock import Clock, Micros
-from broker.devices.processing.state import SensorState, as_sensor_state, rewind
+from broker.devices.processing.state import EMPTY, as_sensor_state
 from broker.ngsild.model import Iri
-from broker.pipeline.preview import load_needs
 from broker.pipeline.reprocess.compare import Differing
-from broker.pipeline.reprocess.correct import Correct
-from broker.pipeline.reprocess.looking import Looking
-from broker.pipeline.reprocess.model import (
-    Counts,
-    Part,
-    Reprocessing,
-    Selection,
-    as_part,
-    job_write,
-    part_write,
-)
-from broker.pipeline.reprocess.select import Group, Selector
-from broker.stores.base import Needs, Record, RecordWrite, Snapshot, TenantStore, UplinkRow
-from broker.stores.command import Effects, View
+from broker.pipeline.reprocess.correct import Correct, Corrected
+from broker.pipeline.reprocess.model import Counts, Part, Selection
+from broker.pipeline.reprocess.rehearse import JOB, Memories, Rehearsal, pages, taken_back
+from broker.pipeline.reprocess.select import Selector
 
-AT_ONCE: Final = 100
-"""Uplinks whose needs are read together, count."""
 MOST_ATTRIBUTES: Final = 1000
 """Attributes that are told of one by one, count."""
-JOB: Final = "preview"
-PART: Final = "preview:"
 
 
 @dataclass(slots=True)
@@ -65,108 +48,56 @@ class Difference:
     more_attributes: bool = False
     examples: list[Example] = field(default_factory=list)
 
+    def add(self, command: Correct, corrected: Corrected, examples: int) -> None:
+        """What would be done for one uplink."""
+        self.counts = self.counts.plus(corrected.counts)
+        for one in corrected.differing:
+            place = (one.sensor, one.entity_id, one.attribute)
+            if place not in self.attributes and len(self.attributes) >= MOST_ATTRIBUTES:
+                self.more_attributes = True
+            else:
+                tally = self.attributes.setdefault(place, Tally())
+                changed = min(len(one.before), len(one.after))
+                tally.changed += changed
+                tally.removed += len(one.before) - changed
+                tally.added += len(one.after) - changed
+            if len(self.examples) < examples:
+                self.examples.append(Example(command.kept.id, command.kept.device_id or "", one))
+
 
 class Differences:
     """Finds differences in one store."""
 
-    def __init__(self, store: TenantStore, looking: Looking, clock: Clock, seconds: float) -> None:
+    def __init__(self, rehearsal: Rehearsal, seconds: float) -> None:
         """`seconds`: how long it may take; what was found by then is told."""
-        self._store = store
-        self._looking = looking
-        self._clock = clock
+        self._rehearsal = rehearsal
         self._seconds = seconds
 
     async def find(self, selection: Selection, examples: int) -> Difference:
         """What a reprocessing of the selection would change, with so many examples. Raises ResourceNotFound."""
-        selector = Selector(self._store, selection, self._looking.limits.clock_ahead_seconds)
+        looking = self._rehearsal.looking
+        selector = Selector(self._rehearsal.store, selection, looking.limits.clock_ahead_seconds)
         await selector.check()
-        await self._looking.uplinks.in_step()
+        await looking.uplinks.in_step()
         found = Difference()
         loop = asyncio.get_running_loop()
         ends = loop.time() + self._seconds
         async for group in selector.groups():
-            part = Part(job=JOB, bindings="", states=await self._states(selector, group, selection.since))
-            async for page in _pages(selector.uplinks(group)):
-                part = await self._page(part, page, found, examples)
+            memories = await self._rehearsal.memories(selector, group, selection.since)
+            part = await self._part(memories, selection)
+            async for page in pages(selector.uplinks(group, memories.first)):
+                part, done = await self._rehearsal.page(part, page)
+                for command, corrected in done:
+                    found.add(command, corrected, examples)
                 if loop.time() > ends:
                     found.complete = False
                     return found
         return found
 
-    async def _states(self, selector: Selector, group: Group, since: Micros) -> dict[str, SensorState]:
-        return {
-            sensor: rewind(as_sensor_state(await self._store.record("sensor_state", sensor)), since, remaining)
-            for sensor, remaining in (await selector.remaining(group)).items()
-        }
-
-    async def _page(self, part: Part, page: Sequence[tuple[UplinkRow, bool]], found: Difference, examples: int) -> Part:
-        commands = [await self._looking.command(JOB, PART, row, selected=chosen) for row, chosen in page]
-        snapshot, asked = Snapshot(), Needs()
-        await load_needs(self._store, _Together(commands), snapshot, asked)
-        for command in commands:
-            snapshot.records["reprocessing", JOB] = _record(job_write(_JOB, 1, 0))
-            snapshot.records["reprocessing_part", PART] = _record(part_write(part, PART, 1, 0))
-            effects = command.apply(View(snapshot, self._clock.new_id), self._clock.stamp())
-            if effects.result.how != "done":
-                # The registry changes just now: it is decided when it is done.
-                await self._looking.uplinks.in_step()
-                continue
-            for write in effects.records:
-                if write.kind == "reprocessing_part":
-                    part = as_part(_record(write))
-            _tell(found, command, effects.result.counts, effects.result.differing, examples)
-        return part
-
-
-class _Together:
-    """What several commands need, as one."""
-
-    def __init__(self, commands: Sequence[Correct]) -> None:
-        self._commands = commands
-
-    def needs(self, seen: Snapshot) -> Needs:
-        """All of it but the job and its part, which are not there."""
-        needs = Needs()
-        for command in self._commands:
-            needs.add(command.needs(seen))
-        needs.records -= {("reprocessing", JOB), ("reprocessing_part", PART)}
-        return needs
-
-    def apply(self, view: View, stamp: object) -> Effects[None]:
-        """Not applied."""
-        raise NotImplementedError
-
-
-_JOB: Final = Reprocessing(id=JOB, state="running", selection=Selection(0, 0), created_at=0)
-
-
-def _record(write: RecordWrite) -> Record:
-    assert write.body is not None
-    return Record(write.kind, write.id, write.body, write.version, write.keys)
-
-
-def _tell(found: Difference, command: Correct, counts: Counts, differing: Sequence[Differing], examples: int) -> None:
-    found.counts = found.counts.plus(counts)
-    for one in differing:
-        place = (one.sensor, one.entity_id, one.attribute)
-        if place not in found.attributes and len(found.attributes) >= MOST_ATTRIBUTES:
-            found.more_attributes = True
-        else:
-            tally = found.attributes.setdefault(place, Tally())
-            changed = min(len(one.before), len(one.after))
-            tally.changed += changed
-            tally.removed += len(one.before) - changed
-            tally.added += len(one.after) - changed
-        if len(found.examples) < examples:
-            found.examples.append(Example(command.kept.id, command.kept.device_id or "", one))
-
-
-async def _pages(rows: AsyncIterator[tuple[UplinkRow, bool]]) -> AsyncIterator[list[tuple[UplinkRow, bool]]]:
-    page: list[tuple[UplinkRow, bool]] = []
-    async for row in rows:
-        page.append(row)
-        if len(page) == AT_ONCE:
-            yield page
-            page = []
-    if page:
-        yield page
+    async def _part(self, memories: Memories, selection: Selection) -> Part:
+        """As it would begin."""
+        states = {}
+        for sensor, remaining in memories.remaining.items():
+            live = as_sensor_state(await self._rehearsal.store.record("sensor_state", sensor))
+            states[sensor] = taken_back(live, selection.since, remaining, memories.rehearsed.get(sensor, EMPTY))
+        return Part(job=JOB, bindings="", states=states)

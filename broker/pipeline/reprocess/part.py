@@ -9,9 +9,10 @@ from typing import Literal
 import msgspec
 
 from broker.clock import Micros, Stamp
-from broker.devices.processing.state import Remaining, as_sensor_state, rewind, state_body
+from broker.devices.processing.state import EMPTY, as_sensor_state, state_body
 from broker.devices.registry import as_binding, as_state
 from broker.pipeline.reprocess.model import Part, as_part, as_reprocessing, digest, part_write
+from broker.pipeline.reprocess.rehearse import Memories, taken_back
 from broker.stores.base import Needs, RecordWrite, Snapshot
 from broker.stores.command import Alone, Effects, View
 
@@ -30,12 +31,11 @@ class BeginPart:
     id: str
     bindings: str
     since: Micros
-    remaining: Mapping[str, Mapping[str, Remaining]]
-    """By virtual sensor that remembers, by key: the newest plausible values before `since`."""
+    memories: Memories
 
     def needs(self, seen: Snapshot) -> Needs:
         """The job, the part, the states."""
-        records = {("sensor_state", sensor) for sensor in self.remaining}
+        records = {("sensor_state", sensor) for sensor in self.memories.remaining}
         return Needs(records={("reprocessing", self.job), ("reprocessing_part", self.id), *records})  # type: ignore[arg-type]
 
     def apply(self, view: View, stamp: Stamp) -> Effects[Part | None]:
@@ -45,13 +45,20 @@ class BeginPart:
             return Effects(None)
         present = as_part(record) if record is not None else None
         goes_on = (
-            present is not None and present.bindings == self.bindings and present.states.keys() == self.remaining.keys()
+            present is not None
+            and present.bindings == self.bindings
+            and present.states.keys() == self.memories.remaining.keys()
         )
         if present is not None and (present.done or goes_on):
             return Effects(present)
         states = {
-            sensor: rewind(as_sensor_state(view.record("sensor_state", sensor)), self.since, remaining)
-            for sensor, remaining in self.remaining.items()
+            sensor: taken_back(
+                as_sensor_state(view.record("sensor_state", sensor)),
+                self.since,
+                remaining,
+                self.memories.rehearsed.get(sensor, EMPTY),
+            )
+            for sensor, remaining in self.memories.remaining.items()
         }
         part = Part(job=self.job, bindings=self.bindings, states=states)
         version, expected = (record.version + 1, record.version) if record is not None else (1, 0)

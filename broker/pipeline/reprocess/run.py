@@ -9,6 +9,7 @@ one of them works, under a lease.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Final
 
 import structlog
@@ -33,6 +34,7 @@ from broker.pipeline.reprocess.model import (
     summed,
 )
 from broker.pipeline.reprocess.part import BeginPart, EndPart
+from broker.pipeline.reprocess.rehearse import Rehearsal
 from broker.pipeline.reprocess.select import Group, Selector
 from broker.stores.base import TenantStore, UplinkRow
 
@@ -74,7 +76,8 @@ class Reprocessings:
         self._own_writer = own_writer
         self._looking = looking
         self._clock = clock
-        self._differences = Differences(store, looking, clock, preview_seconds)
+        self._rehearsal = Rehearsal(store, looking, clock)
+        self._differences = Differences(self._rehearsal, preview_seconds)
         self._owner = clock.new_id()
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
@@ -192,23 +195,25 @@ class Reprocessings:
         if known is not None and as_part(known).done:
             return
         for _ in range(TRIES):
-            remaining = await selector.remaining(group)
-            begin = BeginPart(job.id, record_id, group.bindings, job.selection.since, remaining)
+            memories = await self._rehearsal.memories(selector, group, job.selection.since)
+            begin = BeginPart(job.id, record_id, group.bindings, job.selection.since, memories)
             part = await self._own_writer.execute(begin, wait=True)
             if part is None:
                 raise _Stopped
             if part.done:
                 return
-            if await self._done(job, selector, group, record_id, part.last):
+            if await self._done(job, selector, group, record_id, memories.first, part.last):
                 return
             group = await selector.group(group.key)
         raise Overloaded(f"What belongs to device '{group.key}' changes all the time; it is tried later.")
 
-    async def _done(self, job: Reprocessing, selector: Selector, group: Group, record_id: str, after: str) -> bool:
+    async def _done(
+        self, job: Reprocessing, selector: Selector, group: Group, record_id: str, first: str | None, after: str
+    ) -> bool:
         """Look at all there is behind `after`; False when the bindings are found to be others."""
         while True:
             heard = await self._heard(group)
-            if not await self._rows(job, selector, group, record_id, after):
+            if not await self._rows(job, record_id, selector.uplinks(group, first, after)):
                 return False
             hindrance = await self._own_writer.execute(EndPart(job.id, record_id, heard, group.keys), wait=True)
             if hindrance != "more":
@@ -222,9 +227,9 @@ class Reprocessings:
             return {}
         return {device: as_state(await self._store.record("device_state", device)).uplinks for device in group.devices}
 
-    async def _rows(self, job: Reprocessing, selector: Selector, group: Group, record_id: str, after: str) -> bool:
-        """All uplinks behind `after`; False when the bindings are found to be others."""
-        async for row, chosen in selector.uplinks(group, after):
+    async def _rows(self, job: Reprocessing, record_id: str, rows: AsyncIterator[tuple[UplinkRow, bool]]) -> bool:
+        """All of these uplinks; False when the bindings are found to be others."""
+        async for row, chosen in rows:
             if self._stop.is_set() or not await self._leased():
                 raise _Stopped
             if not await self._row(job, record_id, row, chosen):

@@ -6,8 +6,9 @@ import heapq
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from broker.clock import SECOND, Micros, id_floor
-from broker.devices.model import Binding
+from broker.clock import DAY, SECOND, Micros, id_floor
+from broker.devices.model import Binding, VirtualSensor
+from broker.devices.processing.contract import DewPoint, Formula, Mean
 from broker.devices.processing.plan import key_of, plan_of
 from broker.devices.processing.state import Remaining
 from broker.devices.registry import as_binding, as_device, as_sensor
@@ -19,6 +20,12 @@ PAGE = 200
 """Devices, or uplinks of one device, read at once, count."""
 HISTORY = 100
 """History rows read at once, count."""
+MOST_BACK: Micros = 100 * DAY
+"""It is never looked back further than this for what a virtual sensor remembers."""
+VALUES_BACK = 70
+"""Values that a virtual sensor may remember one by one, count: the last 64 times, and some."""
+USUAL_SECONDS = 3600
+"""Between two values, where nothing says how often they are expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +152,14 @@ class Selector:
         record = await self._store.record("virtual_sensor", sensor_id)
         return record is not None and plan_of(as_sensor(record)).remembers
 
-    async def remaining(self, group: Group) -> dict[str, dict[str, Remaining]]:
-        """Of its virtual sensors that remember, by key: the newest plausible values before the selection."""
+    async def first(self, group: Group) -> str | None:
+        """The id of the first uplink that is selected; None when there is none."""
+        async for row, _ in self.uplinks(group, None):
+            return row.id
+        return None
+
+    async def remaining(self, group: Group, before: Micros, first: str) -> dict[str, dict[str, Remaining]]:
+        """Of its virtual sensors that remember, by key: the newest plausible values before a time, of uplinks before `first`."""
         found: dict[str, dict[str, Remaining]] = {}
         for sensor_id in group.remembering:
             values = found[sensor_id] = {}
@@ -155,29 +168,52 @@ class Selector:
                 continue
             sensor = as_sensor(record)
             for entity_id, attribute in sorted(sensor.written):
-                left = await self._newest(entity_id, attribute)
+                left = await self._newest(entity_id, attribute, before, first)
                 if left is not None:
                     values[key_of(sensor, entity_id, attribute)] = left
         return found
 
-    async def _newest(self, entity_id: str, attribute: str) -> Remaining | None:
-        until = self._selection.since
+    async def _newest(self, entity_id: str, attribute: str, until: Micros, first: str) -> Remaining | None:
         while True:
             rows = await self._store.history(entity_id, attribute, until=until, limit=HISTORY, newest_first=True)
             for row in rows:
-                if not row.dataset_id and plausible(row):
+                if not row.dataset_id and plausible(row) and (row.uplink_id or "") < first:
                     value = row.instance.get("value") if row.instance is not None else None
                     return Remaining(row.observed_at, value) if value is not None else None
             if len(rows) < HISTORY or rows[-1].observed_at == until:
                 return None
             until = rows[-1].observed_at
 
-    async def uplinks(self, group: Group, after: str = "") -> AsyncIterator[tuple[UplinkRow, bool]]:
+    async def before(self, group: Group, since: Micros, first: str) -> AsyncIterator[UplinkRow]:
+        """Applied uplinks of its devices since a time that came before `first`, in the order in which they came."""
+        async for row in self._merged(group, id_floor(since - self._ahead)):
+            if row.id >= first:
+                return
+            if row.status == "applied" and _time(row) >= since:
+                yield row
+
+    async def horizon(self, group: Group) -> Micros:
+        """How far back its virtual sensors look: what came before hardly matters to what they remember."""
+        seconds = DAY // SECOND
+        for sensor_id in group.remembering:
+            record = await self._store.record("virtual_sensor", sensor_id)
+            if record is not None:
+                seconds = max(seconds, looks_back_seconds(as_sensor(record)))
+        return min(seconds * SECOND, MOST_BACK)
+
+    async def uplinks(self, group: Group, first: str | None, after: str = "") -> AsyncIterator[tuple[UplinkRow, bool]]:
         """(uplink, whether it is selected) behind the id `after`, in the order in which they came.
 
-        Where a virtual sensor remembers, all that came to it since the selection's beginning follows what is selected.
+        Where a virtual sensor remembers, all that came to it after `first`, the first one that is selected, follows.
         """
-        start = max(after, id_floor(self._selection.since - self._ahead))
+        async for row in self._merged(group, max(after, id_floor(self._selection.since - self._ahead))):
+            chosen = self._is_chosen(group, row)
+            follows = group.remembering and first is not None and row.id > first and row.status == "applied"
+            if chosen or (follows and _time(row) >= self._selection.since):
+                yield row, chosen
+
+    async def _merged(self, group: Group, start: str) -> AsyncIterator[UplinkRow]:
+        """All uplinks of its devices behind an id, in the order in which they came."""
         heads: list[tuple[str, int, UplinkRow, AsyncIterator[UplinkRow]]] = []
         for number, device in enumerate(group.devices):
             rows = self._of(device, start)
@@ -187,9 +223,7 @@ class Selector:
         heapq.heapify(heads)
         while heads:
             _, number, row, rows = heads[0]
-            chosen = self._is_chosen(group, row)
-            if chosen or (group.remembering and row.status == "applied" and _time(row) >= self._selection.since):
-                yield row, chosen
+            yield row
             head = await anext(rows, None)
             if head is None:
                 heapq.heappop(heads)
@@ -212,6 +246,20 @@ class Selector:
         return selection.virtual_sensor is None or any(
             device == row.device_id and binding.covers(at) for device, binding in group.windows
         )
+
+
+def looks_back_seconds(sensor: VirtualSensor) -> int:
+    """How far back what a virtual sensor remembers reaches, as a rule."""
+    checks = [one.checks for one in sensor.outputs if one.checks is not None]
+    interval = sensor.expected_interval_seconds or USUAL_SECONDS
+    spans = [
+        VALUES_BACK * interval,
+        *(one.stuck_after_seconds or 0 for one in checks),
+        *((one.stuck_after_values or 0) * interval for one in checks),
+        *(one.window_seconds for one in sensor.derived if isinstance(one, Mean)),
+        *(one.max_age_seconds for one in sensor.derived if isinstance(one, (DewPoint, Formula))),
+    ]
+    return int(max(spans))
 
 
 def _time(row: UplinkRow) -> Micros:
