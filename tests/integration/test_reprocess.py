@@ -306,6 +306,48 @@ async def test_bytes_that_are_not_kept_cannot_be_decoded_again_and_everything_sa
     assert (await broker.ask("GET", "/api/v1/tenants"))[1] == []
 
 
+async def test_without_the_grant_personal_data_is_left_as_it_is(tmp_path: Path) -> None:
+    plain, granted = {"Authorization": "Bearer of-all"}, {"Authorization": "Bearer of-few"}
+    tokens = {"KNUTPUNKT_HTTP_TOKEN": "of-all", "KNUTPUNKT_HTTP_PERSONAL_TOKEN": "of-few"}
+    broker = BrokerProcess(f"sqlite:///{tmp_path / 'city.db'}", tmp_path, tokens)
+    await broker.start()
+
+    async def ask(method: str, path: str, document: Any = None) -> Any:
+        return (await broker.ask(method, path, document, headers=granted))[1]
+
+    async def temperatures(number: int) -> list[float]:
+        rows = await ask("GET", f"/api/v1/history?entity={room(number)}&attribute=temperature")
+        return [row["value"]["value"] for row in rows]
+
+    try:
+        await ask("PUT", "/api/v1/device-models/own", WRONG)
+        for number in (0, 1):
+            sensor: dict[str, Any] = {"name": "Room", "entity": room(number), "entityType": "Room"}
+            sensor["outputs"] = [{"quantity": "temperature", "attribute": "temperature"}]
+            if number:
+                sensor["personal"] = {"retentionDays": 9999, "purpose": "consent"}
+            await ask("PUT", f"/api/v1/virtual-sensors/room-{number}", sensor)
+            swap = {"virtualSensor": f"room-{number}", "device": dev_eui(number), "model": "own", "at": at(-1)}
+            await ask("POST", "/api/v1/swaps", swap)
+            await ask("POST", "/api/v1/uplinks/chirpstack?event=up", uplink(number, two(200), START))
+        await ask("PUT", "/api/v1/device-models/own", RIGHT)
+        asked = {"model": "own", "from": at(0)}
+        _, found = await broker.ask("POST", JOB, asked, headers=plain)
+        assert (found["counts"]["uplinks"], len(found["examples"])) == (1, 1)
+        _, job = await broker.ask("POST", JOB, {**asked, "dryRun": False}, headers=plain)
+        while job["state"] in ("waiting", "running"):
+            _, job = await broker.ask("GET", f"{JOB}/{job['id']}", headers=plain)
+        assert (await temperatures(0), await temperatures(1)) == ([20.0], [2.0])
+        with pytest.raises(Refused, match="404"):
+            await broker.ask("POST", JOB, {"virtualSensor": "room-1", "from": at(0)}, headers=plain)
+        job = await ask("POST", JOB, {**asked, "dryRun": False})
+        while job["state"] in ("waiting", "running"):
+            job = await ask("GET", f"{JOB}/{job['id']}")
+        assert (await temperatures(0), await temperatures(1)) == ([20.0], [20.0])
+    finally:
+        await broker.stop()
+
+
 @pytest.mark.parametrize(
     ("asked", "names"),
     [

@@ -14,35 +14,31 @@ from typing import Final
 
 import msgspec
 
-from broker.clock import Stamp, parse_iso
+from broker.clock import Stamp
 from broker.codecs.base import CodecError, Measurement
 from broker.config import Limits
-from broker.devices.located import located, places_needed
+from broker.devices.located import places_needed
 from broker.devices.model import Binding, VirtualSensor
-from broker.devices.observe import instance_of, observe, row_of, same_observation
+from broker.devices.observe import instance_of, row_of
 from broker.devices.processing.observation import Observation, Source
 from broker.devices.processing.plan import plan_of
 from broker.devices.processing.process import process
 from broker.devices.processing.state import SensorState
 from broker.devices.registry import as_binding, as_device, as_sensor, as_state
 from broker.devices.resolve import resolve
-from broker.devices.take_back import fallen_back
-from broker.ngsild.model import Entity, Instance, Iri, default_instance
 from broker.pipeline.apply_uplink import UNHEARD, Decoded
 from broker.pipeline.intake import Uplink
 from broker.pipeline.reprocess.compare import Differing, differing, sensor_of
+from broker.pipeline.reprocess.currents import correct_currents, is_current, left_without
 from broker.pipeline.reprocess.model import Counts, Part, as_part, as_reprocessing, part_write
 from broker.pipeline.uplink_parts import by_time, heard_again, left_out, unbound
 from broker.stores.base import (
-    HistoryRow,
-    Latest,
     Needs,
     Snapshot,
     Superseded,
     UplinkRow,
     UplinkStatus,
     UplinkUpdate,
-    plausible,
 )
 from broker.stores.command import Effects, View
 
@@ -119,8 +115,8 @@ class Correct:
         for row in seen.brought.get(self.kept.id, ()):
             needs.entities.add(row.entity_id)
             stored = seen.entities.get(row.entity_id)
-            if stored is not None and _is_current(stored.entity["attrs"].get(row.attribute, []), row):
-                needs.latest.add(_left(row))
+            if stored is not None and is_current(stored.entity["attrs"].get(row.attribute, []), row):
+                needs.latest.add(left_without(row))
         return needs
 
     def apply(self, view: View, stamp: Stamp) -> Effects[Corrected]:
@@ -211,7 +207,7 @@ class Correct:
             differs = differing(rows, made.observations, uplink.device_id)
         for one in differs:
             self._correct(effects, stamp, uplink, one)
-        self._currents(effects, view, stamp, uplink, differs)
+        correct_currents(effects, view, stamp, uplink, self.kept, differs)
         was = self.kept.status
         if self.selected and (made.status != was or (made.status == "applied" and made.reason != self.kept.reason)):
             effects.uplink_updates.append(UplinkUpdate(self.kept.id, made.status, made.reason, expected=was))
@@ -268,94 +264,12 @@ class Correct:
             )
             effects.history.append(msgspec.structs.replace(row, lineage={**observed.lineage, "reprocessing": self.job}))
 
-    def _currents(
-        self, effects: Effects[Corrected], view: View, stamp: Stamp, uplink: Uplink, differs: Sequence[Differing]
-    ) -> None:
-        """Current values that stem from what does not hold any more; and what would have been news, had it been understood."""
-        news: dict[str, list[Observation]] = {}
-        left: dict[str, dict[Iri, Instance | None]] = {}
-        for one in differs:
-            entity = view.entity(one.entity_id)
-            instances = entity["attrs"].get(one.attribute, []) if entity is not None else []
-            stem = next((row for row in one.before if _is_current(instances, row)), None)
-            if stem is not None:
-                current = default_instance(instances)
-                assert current is not None
-                left.setdefault(one.entity_id, {})[one.attribute] = self._instead(
-                    view, stamp, uplink, stem, current, differs
-                )
-            elif not any(plausible(row) for row in one.before) and one.after:
-                news.setdefault(one.entity_id, []).extend(one.after)
-        after: dict[str, Entity | None] = {}
-        for entity_id, values in left.items():
-            entity = view.entity(entity_id)
-            assert entity is not None
-            effects.changes.append(fallen_back(entity, values, stamp))
-            after[entity_id] = effects.changes[-1].after
-        for entity_id, observed in news.items():
-            entity = after[entity_id] if entity_id in after else view.entity(entity_id)
-            sensor = observed[0].sensor
-            change, rows = observe(
-                entity,
-                observed,
-                device_id=uplink.device_id,
-                uplink_id=self.kept.id,
-                stamp=stamp,
-                location=located(sensor, view.entity, stamp) if entity_id == sensor.entity else None,
-            )
-            if change is not None:
-                effects.changes.append(change)
-                effects.history += [row for row in rows if row.uplink_id is None]
-
-    def _instead(
-        self,
-        view: View,
-        stamp: Stamp,
-        uplink: Uplink,
-        stem: HistoryRow,
-        current: Instance,
-        differs: Sequence[Differing],
-    ) -> Instance | None:
-        """The newest value that is left of an attribute whose current one does not hold."""
-        observed = [
-            one
-            for place in differs
-            if (place.entity_id, place.attribute) == (stem.entity_id, stem.attribute)
-            for one in place.after
-            if one.current
-        ]
-        newest = max(observed, key=lambda one: one.at, default=None)
-        row = view.latest(_left(stem))
-        if row is not None and row.uplink_id == self.kept.id and any(row in place.before for place in differs):
-            row = None
-        if newest is not None and (row is None or newest.at >= row.observed_at):
-            instance = instance_of(newest, uplink.device_id, stamp)
-            instance["createdAt"] = current.get("createdAt", stamp.text)
-            return instance
-        return row.instance if row is not None else None
-
 
 def _state(part: Part, sensor_id: str) -> SensorState:
     state = part.states.get(sensor_id)
     if state is None:
         raise _Moved
     return state
-
-
-def _left(row: HistoryRow) -> Latest:
-    """What would be left without a row and what its binding brought after it."""
-    return Latest(row.entity_id, row.attribute, row.binding_id or "", row.observed_at)
-
-
-def _is_current(instances: list[Instance], row: HistoryRow) -> bool:
-    """Whether the current value is that of the row."""
-    current = default_instance(instances)
-    return (
-        current is not None
-        and row.instance is not None
-        and row.observed_at == parse_iso(current.get("observedAt", ""))
-        and same_observation(current, row.instance)
-    )
 
 
 def _registry(view: View, device_id: str) -> tuple[list[Binding], dict[str, VirtualSensor]]:
