@@ -6,12 +6,12 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
-from broker.devices.processing.state import EMPTY, as_sensor_state
+from broker.devices.processing.state import as_sensor_state
 from broker.ngsild.model import Iri
 from broker.pipeline.reprocess.compare import Differing
 from broker.pipeline.reprocess.correct import Correct, Corrected
 from broker.pipeline.reprocess.model import Counts, Part, Selection
-from broker.pipeline.reprocess.rehearse import JOB, Memories, Rehearsal, pages, taken_back
+from broker.pipeline.reprocess.rehearse import JOB, Memories, Rehearsal, pages
 from broker.pipeline.reprocess.select import Selector
 
 MOST_ATTRIBUTES: Final = 1000
@@ -97,7 +97,7 @@ class Differences:
     async def _part(self, memories: Memories, selection: Selection) -> Part:
         """As it would begin."""
         states = {}
-        for sensor, remaining in memories.remaining.items():
+        for sensor in memories.remaining:
             live = as_sensor_state(await self._rehearsal.store.record("sensor_state", sensor))
-            states[sensor] = taken_back(live, selection.since, remaining, memories.rehearsed.get(sensor, EMPTY))
+            states[sensor] = memories.state(sensor, live, selection.since)
         return Part(job=JOB, bindings="", states=states)

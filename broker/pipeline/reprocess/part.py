@@ -9,10 +9,10 @@ from typing import Literal
 import msgspec
 
 from broker.clock import Micros, Stamp
-from broker.devices.processing.state import EMPTY, as_sensor_state, state_body
+from broker.devices.processing.state import as_sensor_state, state_body
 from broker.devices.registry import as_binding, as_state
 from broker.pipeline.reprocess.model import Part, as_part, as_reprocessing, digest, part_write
-from broker.pipeline.reprocess.rehearse import Memories, taken_back
+from broker.pipeline.reprocess.rehearse import Memories
 from broker.stores.base import Needs, RecordWrite, Snapshot
 from broker.stores.command import Alone, Effects, View
 
@@ -52,13 +52,8 @@ class BeginPart:
         if present is not None and (present.done or goes_on):
             return Effects(present)
         states = {
-            sensor: taken_back(
-                as_sensor_state(view.record("sensor_state", sensor)),
-                self.since,
-                remaining,
-                self.memories.rehearsed.get(sensor, EMPTY),
-            )
-            for sensor, remaining in self.memories.remaining.items()
+            sensor: self.memories.state(sensor, as_sensor_state(view.record("sensor_state", sensor)), self.since)
+            for sensor in self.memories.remaining
         }
         part = Part(job=self.job, bindings=self.bindings, states=states)
         version, expected = (record.version + 1, record.version) if record is not None else (1, 0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from broker.clock import Clock, Micros
-from broker.devices.processing.state import Memory, Remaining, SensorState, as_sensor_state, rewind
+from broker.devices.processing.state import EMPTY, Memory, Remaining, SensorState, as_sensor_state, rewind
 from broker.pipeline.preview import load_needs
 from broker.pipeline.reprocess.correct import Correct, Corrected
 from broker.pipeline.reprocess.looking import Looking
@@ -31,10 +31,33 @@ class Memories:
 
     first: str | None = None
     """That uplink; None when there is none, and so nothing to take back."""
+    start: Micros = 0
+    """Since when it was rehearsed."""
     remaining: Mapping[str, Mapping[str, Remaining]] = field(default_factory=dict)
     """By key: the newest values that the history has from before."""
     rehearsed: Mapping[str, SensorState] = field(default_factory=dict)
     """By what came before, as it would be understood now."""
+
+    def state(self, sensor: str, live: SensorState, since: Micros) -> SensorState:
+        """A virtual sensor's state as it was at a time.
+
+        Meters and consumptions count on from what the history has. What was rehearsed knows more of the newest values (since
+        when they were the same, and how often), where it agrees with the history; and which windows had begun.
+        """
+        back, rehearsed = rewind(live, since, self.remaining[sensor]), self.rehearsed.get(sensor, EMPTY)
+        seen = dict(back.seen)
+        for key, one in rehearsed.seen.items():
+            held = back.seen.get(key)
+            if held is None or (held.at, held.value) == (one.at, one.value):
+                seen[key] = one
+        derived = {}
+        for key in {*back.derived, *rehearsed.derived}:
+            kept, known = back.derived.get(key, Memory()), rehearsed.derived.get(key, Memory())
+            begun = known.windows[-1][0] if known.windows else self.start
+            windows = tuple(window for window in kept.windows if window[0] <= begun) or known.windows
+            if windows or known.samples:
+                derived[key] = Memory(windows=windows, samples=known.samples)
+        return SensorState(meters=back.meters, seen=seen, derived=derived)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +103,7 @@ class Rehearsal:
         part = Part(job=JOB, bindings="", states=states)
         async for page in pages(selector.before(group, start, first)):
             part, _ = await self.page(part, [(row, False) for row in page])
-        return Memories(first, await selector.remaining(group, since, first), part.states)
+        return Memories(first, start, await selector.remaining(group, since, first), part.states)
 
     async def states(
         self, group: Group, at: Micros, remaining: Mapping[str, Mapping[str, Remaining]]
@@ -90,27 +113,6 @@ class Rehearsal:
             sensor: rewind(as_sensor_state(await self.store.record("sensor_state", sensor)), at, remaining[sensor])
             for sensor in group.remembering
         }
-
-
-def taken_back(
-    live: SensorState, since: Micros, remaining: Mapping[str, Remaining], rehearsed: SensorState
-) -> SensorState:
-    """A virtual sensor's state as it was at a time.
-
-    Meters and consumptions count on from what the history has. What was rehearsed knows more of the newest values (since
-    when they were the same, and how often), where it agrees with the history.
-    """
-    back = rewind(live, since, remaining)
-    seen = dict(back.seen)
-    for key, one in rehearsed.seen.items():
-        held = back.seen.get(key)
-        if held is None or (held.at, held.value) == (one.at, one.value):
-            seen[key] = one
-    derived = dict(back.derived)
-    for key, memory in rehearsed.derived.items():
-        windows = back.derived[key].windows if key in back.derived else memory.windows
-        derived[key] = Memory(windows=windows, samples=memory.samples)
-    return SensorState(meters=back.meters, seen=seen, derived=derived)
 
 
 class _Together:

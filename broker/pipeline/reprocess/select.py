@@ -20,6 +20,8 @@ PAGE = 200
 """Devices, or uplinks of one device, read at once, count."""
 HISTORY = 100
 """History rows read at once, count."""
+LEAST_BACK: Micros = 2 * DAY
+"""A day's consumption is known when the next day's first value comes."""
 MOST_BACK: Micros = 100 * DAY
 """It is never looked back further than this for what a virtual sensor remembers."""
 VALUES_BACK = 70
@@ -194,7 +196,7 @@ class Selector:
 
     async def horizon(self, group: Group) -> Micros:
         """How far back its virtual sensors look: what came before hardly matters to what they remember."""
-        seconds = DAY // SECOND
+        seconds = LEAST_BACK // SECOND
         for sensor_id in group.remembering:
             record = await self._store.record("virtual_sensor", sensor_id)
             if record is not None:
