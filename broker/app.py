@@ -11,7 +11,7 @@ import contextlib
 import resource
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -31,22 +31,27 @@ from broker.api.services import Services, UplinkDoor
 from broker.clock import Clock
 from broker.config import InvalidSetting, Limits, Settings
 from broker.devices.sealing import Sealer
+from broker.ending import end
 from broker.entities.contexts import ContextShelf
 from broker.errors import BrokerError
 from broker.jsonld.resolver import ContextResolver
 from broker.jsonld.upkeep import Upkeep
 from broker.outbound import Fetched, Outbound
+from broker.outbound.transports import Transports
 from broker.pipeline.claims import Claims
 from broker.pipeline.decoding import Decoders
 from broker.pipeline.downlinks import Downlinks
 from broker.pipeline.expiry import Expiry
+from broker.pipeline.feed import Feed
 from broker.pipeline.fetching import Fetching
+from broker.pipeline.following import Following
 from broker.pipeline.guard import GuardedTenants, guarded
 from broker.pipeline.intake import Uplink
 from broker.pipeline.keyring import Keys
 from broker.pipeline.personal import SHARED_TRUST_SECONDS, PersonalData
 from broker.pipeline.quarantine import Quarantine
 from broker.pipeline.raw_uplinks import RawUplinks
+from broker.pipeline.replays import Replays
 from broker.pipeline.reprocess.looking import Looking
 from broker.pipeline.reprocess.run import Reprocessings
 from broker.pipeline.retention import Retention
@@ -54,10 +59,14 @@ from broker.pipeline.silence import Silence
 from broker.pipeline.tenants import Tenant, Tenants
 from broker.pipeline.uplinks import Uplinks
 from broker.pipeline.writer import Writer
-from broker.stores.base import BYTES_DROPPED, Store, UplinkRow
+from broker.places.about import about
+from broker.places.containment import vocabulary
+from broker.stores.base import BYTES_DROPPED, Store, TenantStore, UplinkRow
 from broker.stores.open import create_store
 from broker.subscriptions.delivery import Delivery
 from broker.subscriptions.index import SubscriptionIndex
+from broker.subscriptions.receivers.telling import Telling
+from broker.subscriptions.receivers.words import About
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +85,11 @@ class Parts:
     settings: Settings
     clock: Clock
     store: Store
+    following: Following
     outbound: Outbound
+    transports: Transports
+    telling: Telling
+    """Of the default tenant."""
     contexts: ContextResolver
     upkeep: Upkeep
     tenants: Tenants
@@ -125,6 +138,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
     clock = Clock()
     async with _built(settings, clock) as parts, asyncio.TaskGroup() as inner:
         inner.create_task(_watched(stop, "tenants", parts.tenants.run()))
+        chores = [inner.create_task(_watched(stop, "following", parts.following.run()))]
         inner.create_task(_watched(stop, "claims", _catch_up(parts, stop)))
         inner.create_task(_watched(stop, "quarantine", parts.quarantine.run(stop)))
         inner.create_task(_watched(stop, "reprocessings", parts.reprocessings.run(stop)))
@@ -146,6 +160,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
             await parts.downlinks.close()
             await parts.upkeep.close()
             await parts.tenants.close(settings.shutdown_seconds / 2, settings.shutdown_seconds / 5)
+            await end(chores)
     log.info("broker.stopped")
 
 
@@ -155,6 +170,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
     store = create_store(settings.store, clock)
     await store.open()
     outbound = Outbound(settings.delivery)
+    transports = Transports(settings.delivery, settings.smtp, outbound)
     decoders = Decoders(settings.codecs)
     try:
         contexts = ContextResolver(_fetch(outbound, settings), clock, settings.limits)
@@ -166,7 +182,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             personal = PersonalData(tenant, trust_seconds=SHARED_TRUST_SECONDS if shared else 0.0)
             delivery = Delivery(
                 tenant,
-                outbound,
+                transports,
                 settings.delivery,
                 clock,
                 clock.new_id(),
@@ -175,13 +191,28 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
                 tenant=name,
                 personal=personal.now,
                 limits=settings.limits,
+                telling=_telling(tenant, personal, settings, contexts, clock),
             )
             index = SubscriptionIndex()
-            writer = Writer(tenant, clock, settings.writer, index, delivery.wake, tenant=name, personal=personal)
+            writer = Writer(
+                tenant,
+                clock,
+                settings.writer,
+                index,
+                delivery.wake,
+                tenant=name,
+                personal=personal,
+                on_subscriptions=delivery.refresh,
+                in_step=lambda: following is None or following.in_step(),
+            )
             expiry = Expiry(tenant, writer, clock, settings.delivery.told_days)
-            return Tenant(name, tenant, writer, delivery, expiry, personal)
+            replays = Replays(tenant, delivery, clock, personal, clock.new_id())
+            feed = Feed(tenant, writer, clock, settings.streams)
+            return Tenant(name, tenant, writer, delivery, expiry, personal, replays, feed)
 
+        following: Following | None = None
         tenants = Tenants(await make(""), make, settings.tenants, clock)
+        following = Following(store, tenants.moved, alone=settings.store.url.startswith("sqlite:"))
         here = tenants.default
         raw = RawUplinks(settings.raw_uplinks.keep_days, tenants.stores, tenants.record_of, clock)
         await raw.refresh()
@@ -204,7 +235,10 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             settings=settings,
             clock=clock,
             store=store,
+            following=following,
             outbound=outbound,
+            transports=transports,
+            telling=_telling(here.store, here.personal, settings, contexts, clock),
             contexts=contexts,
             upkeep=upkeep,
             tenants=tenants,
@@ -222,8 +256,23 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         )
     finally:
         decoders.close()
+        await transports.close()
         await outbound.close()
         await store.close()
+
+
+def _telling(
+    store: TenantStore, personal: PersonalData, settings: Settings, contexts: ContextResolver, clock: Clock
+) -> Telling:
+    """What ready receivers are told is made with it: names of rooms and buildings are looked up when it is told."""
+    words = vocabulary(settings.places, contexts.core)
+    name = contexts.core.expand("name")
+
+    async def describe(ids: Iterable[str], granted: bool) -> Mapping[str, About]:
+        hidden = None if granted else await personal.now()
+        return await about(store, ids, words, name, hidden, levels=settings.places.levels, now=clock.now())
+
+    return Telling(describe, settings.base_url)
 
 
 def _reader_of_kept(known: Networks, limits: Limits) -> Callable[[UplinkRow], Uplink]:
@@ -272,6 +321,8 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
         quarantine=parts.quarantine,
         reprocessings=parts.reprocessings,
         raw_uplinks=parts.raw_uplinks,
+        transport=parts.transports,
+        telling=parts.telling,
         uplink_doors=_uplink_doors(settings, parts.networks),
         keys_changed=parts.keys.refresh_device,
     )
@@ -283,6 +334,7 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
         host, port = listening.getsockname()[:2]
         yield host, port
     finally:
+        parts.tenants.end_streams()
         await runner.cleanup()
 
 
@@ -331,7 +383,14 @@ async def _ready(parts: Parts) -> dict[str, str]:
     except BrokerError as error:
         state["store"] = error.detail
     state["writer"] = "ok" if not parts.tenants.default.writer.closing else "stopping"
+    state["caches"] = _caches(parts)
     return state
+
+
+def _caches(parts: Parts) -> str:
+    if not parts.following.in_step():
+        return f"not in step: nothing heard of the other processes' changes for {parts.following.silent_seconds:.0f} s"
+    return "ok" if parts.tenants.default.writer.in_step else "subscriptions are being loaded"
 
 
 def _adapters(parts: Parts) -> list[tuple[str, Coroutine[Any, Any, None]]]:

@@ -255,6 +255,7 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     clock_behind_days: Annotated[int, _doc("How old an observation may be, days.", ge=1)] = 10 * 365
     context_bytes: Annotated[int, _doc("A remote @context, bytes.", ge=1024)] = 1024 * 1024
     context_seconds: Annotated[float, _doc("Time to fetch a remote @context, seconds.", gt=0)] = 5.0
+    receivers: Annotated[int, _doc("Ready receivers (e-mail, Teams, webhooks), count.", ge=0)] = 500
     contexts_cached: Annotated[int, _doc("Compiled @contexts kept in memory, count.", ge=1)] = 500
     contexts_stored: Annotated[
         int,
@@ -316,9 +317,64 @@ class Delivery(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             "Endpoints and @contexts may be at loopback and private addresses. True suits a broker inside a city's network."
         ),
     ] = True
+    mqtt_connections: Annotated[
+        int, _doc("Connections to MQTT brokers that are endpoints, in all, count; those that wait take turns.", ge=1)
+    ] = 200
+    mqtt_idle_seconds: Annotated[
+        float, _doc("After how long without a notification such a connection is closed, seconds.", gt=0)
+    ] = 60.0
     lease_seconds: Annotated[
         float, _doc("How long a process holds a subscription's delivery before renewing, seconds.", gt=0)
     ] = 10.0
+
+
+class Streams(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Live streams of changes (Server-Sent Events)."""
+
+    connections: Annotated[
+        int, _doc("Streams at once in one process, count; beyond it, 503. 0: none are served.", ge=0)
+    ] = 100
+    heartbeat_seconds: Annotated[
+        float, _doc("A stream on which nothing came for so long says that it lives, seconds.", gt=0)
+    ] = 15.0
+    resume_hours: Annotated[
+        float,
+        _doc(
+            "How far back a stream can go on from where it broke off, hours. So long are changes recorded, from the first "
+            "stream on until so long after the last.",
+            gt=0,
+        ),
+    ] = 24.0
+    write_seconds: Annotated[
+        float, _doc("A reader that takes nothing for so long is cut off; it may come back and go on, seconds.", gt=0)
+    ] = 60.0
+    origins: Annotated[
+        tuple[str, ...],
+        _doc("Web pages that may read streams: origins such as https://map.example.org, or *. None by default (CORS)."),
+    ] = ()
+
+
+class Smtp(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The mail server for receivers that are told by e-mail."""
+
+    host: Annotated[str, _doc("Its name; '' for none: then no e-mail is sent.")] = ""
+    port: Annotated[int, _doc("TCP port: 587 with STARTTLS, 465 with TLS, 25 without.", ge=1, le=65535)] = 587
+    security: Annotated[
+        str,
+        _doc(
+            "starttls, tls (from the first byte on) or none. With the first two the server's certificate is verified.",
+            pattern="^(starttls|tls|none)$",
+        ),
+    ] = "starttls"
+    username: Annotated[str, _doc("User name; '' for none.")] = ""
+    password: Annotated[str, _doc("Password. Keep it in the environment.")] = ""
+    sender: Annotated[
+        str,
+        _doc(
+            "Address that e-mails are from.",
+            pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$",
+        ),
+    ] = "knutpunkt@localhost"
 
 
 class Actuation(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -443,6 +499,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     codecs: Codecs = Codecs()
     writer: Writer = Writer()
     delivery: Delivery = Delivery()
+    streams: Streams = Streams()
+    smtp: Smtp = Smtp()
     actuation: Actuation = Actuation()
     tenants: Tenancy = Tenancy()
     places: Places = Places()

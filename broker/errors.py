@@ -179,6 +179,10 @@ class Overloaded(BrokerError):
         self.retry_after = retry_after
 
 
+class OutOfStep(Overloaded):
+    """This process is not in step with the others. Nothing was applied."""
+
+
 class StoreUnavailable(Overloaded):
     """The store cannot be reached or cannot commit just now. Nothing was applied."""
 

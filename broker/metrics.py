@@ -26,6 +26,13 @@ notifications = Counter("knutpunkt_notifications", "Notification attempts, by ou
 notification_seconds = Histogram(
     "knutpunkt_notification_lag_seconds", "From the commit of a change to its delivery, seconds", buckets=SECONDS
 )
+backlog = Gauge("knutpunkt_delivery_backlog", "Notifications owed, by tenant", ["tenant"])
+backlog_lag = Gauge("knutpunkt_delivery_lag_seconds", "Age of the oldest notification owed, by tenant", ["tenant"])
+dead_letters = Gauge("knutpunkt_delivery_dead_letters", "Notifications given up on and kept, by tenant", ["tenant"])
+paused = Gauge("knutpunkt_delivery_paused", "Subscriptions that an operator paused, by tenant", ["tenant"])
+replays = Gauge("knutpunkt_delivery_replays", "Replays under way, by tenant", ["tenant"])
+streams = Gauge("knutpunkt_streams", "Live streams that are open")
+stream_events = Counter("knutpunkt_stream_events", "Events sent on live streams")
 http_requests = Counter("knutpunkt_http_requests", "HTTP requests, by route and status", ["method", "route", "status"])
 http_seconds = Histogram(
     "knutpunkt_http_seconds", "Time to answer an HTTP request, seconds", ["route"], buckets=SECONDS
@@ -38,6 +45,8 @@ retention_deleted = Counter(
 silence_scan_seconds = Histogram(
     "knutpunkt_silence_scan_seconds", "Time of one look for silent sensors, seconds", buckets=SECONDS
 )
+subscriptions = Gauge("knutpunkt_subscriptions", "Subscriptions in memory, by tenant", ["tenant"])
+in_step = Gauge("knutpunkt_in_step", "1 while this process hears of what others change, and so admits writes")
 outbound_requests = Gauge(
     "knutpunkt_outbound_requests", "Requests under way, by whether the endpoint answered the last one", ["endpoint"]
 )

@@ -6,16 +6,11 @@ from aiocoap import Code, Message
 from aiocoap.blockwise import Block1Spool, _extract_block_key
 from aiocoap.error import ConstructionRenderableError
 
+from adapters.coap.answers import too_large
+
 ASSEMBLIES = 200
 """Transfers under way at once, count: 50 MB at the default limits.uplink_bytes. Each is forgotten between one and two
 MAX_TRANSMIT_WAIT (93 s) after its last block."""
-
-
-def too_large(limit: int) -> Message:
-    """4.13 with Size1, the most that is taken (RFC 7959, 2.9.3)."""
-    return Message(
-        code=Code.REQUEST_ENTITY_TOO_LARGE, size1=limit, payload=f"At most {limit} bytes are taken.".encode()
-    )
 
 
 class _TooLarge(ConstructionRenderableError):  # type: ignore[misc]  # aiocoap has no types

@@ -162,7 +162,7 @@ class Tls:
     def _on_push(self, number: int | None, data: int, size: int) -> int:
         session = self._sessions.get(number or 0)
         if session is not None:
-            session.send_datagram(ctypes.string_at(data, size))
+            session.pushed(ctypes.string_at(data, size))
         return size
 
     def _on_pull(self, number: int | None, data: int, size: int) -> int:
@@ -206,7 +206,7 @@ class Tls:
 class Session:
     """One device's session. Every method may raise TlsError, after which only `close` is left."""
 
-    __slots__ = ("_tls", "closed", "inbox", "number", "open", "pointer", "proven", "send_datagram")
+    __slots__ = ("_flight", "_send", "_tls", "closed", "inbox", "number", "open", "pointer", "proven")
 
     def __init__(
         self, tls: Tls, number: int, prestate: _Prestate, send: Callable[[bytes], None], retransmit: int, total: int
@@ -214,7 +214,8 @@ class Session:
         lib, handle = tls.lib, c_void_p()
         tls.checked(lib.gnutls_init(byref(handle), SERVER | DATAGRAM | NONBLOCK | NO_TICKETS))
         self._tls, self.number, self.pointer = tls, number, int(handle.value or 0)
-        self.send_datagram = send
+        self._send = send
+        self._flight: list[bytes] | None = None
         self.inbox: bytes | None = None
         self.open = self.closed = False
         self.proven: Any = None
@@ -250,11 +251,24 @@ class Session:
 
     def handshake(self) -> None:
         """Go on with the handshake, also to send again what was not answered."""
-        result = self._tls.lib.gnutls_handshake(self.pointer)
+        self._flight = []
+        try:
+            result = self._tls.lib.gnutls_handshake(self.pointer)
+        finally:
+            flight, self._flight = self._flight, None
+            for datagram in _together(flight):
+                self._send(datagram)
         if result == 0:
             self.open = True
         elif self._tls.lib.gnutls_error_is_fatal(result):
             self._tls.checked(result)
+
+    def pushed(self, record: bytes) -> None:
+        """Called by the library: one record that is to go out."""
+        if self._flight is None:
+            self._send(record)
+        else:
+            self._flight.append(record)
 
     @property
     def due(self) -> bool:
@@ -293,3 +307,14 @@ class Session:
 
 
 _buffer = ctypes.create_string_buffer(RECORD_BYTES)
+
+
+def _together(records: list[bytes]) -> list[bytes]:
+    """The records in as few datagrams as they fit in (RFC 6347, 4.1.1): fewer to send, and none before another."""
+    datagrams: list[bytes] = []
+    for record in records:
+        if datagrams and len(datagrams[-1]) + len(record) <= MTU:
+            datagrams[-1] += record
+        else:
+            datagrams.append(record)
+    return datagrams

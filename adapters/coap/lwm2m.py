@@ -26,7 +26,8 @@ from adapters.coap.links import (
     read_links,
     worth_observing,
 )
-from adapters.coap.messages import Heard, NoAnswer, Peer, exchange_of
+from adapters.coap.messages import Heard, NoAnswer
+from adapters.coap.peer import Peer, exchange_of
 from adapters.coap.reading import FORMATS, LINKS, SOURCE, TLV, read
 from adapters.coap.refusal import Refused
 from adapters.coap.speakers import Speakers

@@ -14,12 +14,14 @@ import random
 import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 from aiocoap import Code, Message
 from aiocoap.error import UnparsableMessage
 from aiocoap.numbers.types import ACK, CON, NON, RST
+
+from adapters.coap.peer import Peer
 
 log = structlog.get_logger(__name__)
 
@@ -40,28 +42,6 @@ LONGEST_TOKEN: Final = 8
 
 class NoAnswer(Exception):
     """A device did not answer, or refused the message."""
-
-
-class Peer(Protocol):
-    """Who is at the other end. Also aiocoap's `Message.remote`, as far as that is needed."""
-
-    key: Hashable
-    """Tells endpoints apart."""
-    device: str
-    """Whose credential it proved; '' without one."""
-    key_id: str
-    """That credential; '' without one."""
-    connection: bytes
-    """What names the connection or session, random; b'' for datagrams from an address."""
-
-    @property
-    def hostinfo(self) -> str:
-        """For logs and lineage: address and port."""
-        ...
-
-    def send(self, datagram: bytes) -> None:
-        """Send one datagram, or drop it."""
-        ...
 
 
 Handler = Callable[[Message], Awaitable[Message | None]]
@@ -343,15 +323,6 @@ class Messages:
     def _next_mid(self) -> int:
         self._mid = self._mid + 1 & 0xFFFF
         return self._mid
-
-
-def exchange_of(message: Message) -> bytes:
-    """What a message and its retransmissions have, and no other of its endpoint for a while.
-
-    TCP has no message ids. There, and in a DTLS session, tokens and ids are the connection's own.
-    """
-    number = message.mid.to_bytes(2, "big") if message.mid is not None else b""
-    return bytes(message.remote.connection) + bytes(message.token) + number
 
 
 def _empty(kind: Any, mid: int) -> bytes:

@@ -20,7 +20,7 @@ import structlog
 from aiocoap import Code, Message, oscore
 from cryptography.exceptions import InvalidTag
 
-from adapters.coap.messages import Peer
+from adapters.coap.peer import Peer
 from broker.errors import BrokerError
 from broker.pipeline.intake import Credential, Keyring
 

@@ -75,12 +75,12 @@ class CoapIntake:
         connected = metrics.connected.labels("coap", where)
         udp: asyncio.BaseTransport | None = None
         try:
-            udp, _ = await loop.create_datagram_endpoint(
-                lambda: _Udp(messages), local_addr=(settings.host, settings.port)
-            )
             for server in (tcp, dtls):
                 if server is not None:
                     await server.open()
+            udp, _ = await loop.create_datagram_endpoint(
+                lambda: _Udp(messages), local_addr=(settings.host, settings.port)
+            )
             connected.set(1)
             self.ready.set()
             log.info("coap.listens", address=where, tcp=settings.tcp, dtls=settings.dtls)

@@ -30,7 +30,7 @@ would only cost its battery.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import cbor2
 from aiocoap import Code, Message
@@ -38,10 +38,11 @@ from aiocoap.error import RenderableError
 from aiocoap.numbers import OptionNumber
 from msgspec.structs import replace
 
-from adapters.coap.assembly import BoundedSpool, too_large
+from adapters.coap.answers import CORE, answer, block_of, format_of, only, too_large
+from adapters.coap.assembly import BoundedSpool
 from adapters.coap.lwm2m import Registry
-from adapters.coap.messages import exchange_of
 from adapters.coap.oscore import Contexts, NotOpened, Opened
+from adapters.coap.peer import exchange_of
 from adapters.coap.reading import (
     CBOR,
     FORMATS,
@@ -64,10 +65,6 @@ from broker.config import Limits
 from broker.errors import BrokerError, Overloaded
 from broker.pipeline.intake import Intake, Outlet, Receipt, tag_of
 
-DIAGNOSTIC_BYTES: Final = 400
-"""A diagnostic payload is for people and must fit one datagram (RFC 7252, 5.5.2)."""
-WHOLE_BYTES: Final = 1024
-"""An answer that is longer is given in blocks (RFC 7959)."""
 _UNDERSTOOD = frozenset(
     (
         OptionNumber.IF_MATCH,
@@ -139,30 +136,30 @@ class Site:
             made = answer(Code.INTERNAL_SERVER_ERROR, error.detail)
         if block is not None and made.opt.block1 is None and made.code.is_successful():
             made.opt.block1 = block
-        return _block_of(made, request.opt.block2) if request.code == Code.GET else made
+        return block_of(made, request.opt.block2) if request.code == Code.GET else made
 
     async def _routed(self, request: Message, opened: Opened | None) -> Message:
         first, *rest = request.opt.uri_path or ("",)
         if first == "up":
-            _only(request, Code.POST)
+            only(request, Code.POST)
             return await self._uplink(request, rest, opened)
         if first == "dp" and not rest:
-            _only(request, Code.POST)
+            only(request, Code.POST)
             return await self._sent(request, opened)
         if first == "rd" and len(rest) < 2:
             return await self._registry.serve(request, rest)
         if first == "time" and not rest:
-            _only(request, Code.GET)
+            only(request, Code.GET)
             return self._time(request)
         if first == ".well-known" and rest == ["core"]:
-            _only(request, Code.GET)
-            return Message(code=Code.CONTENT, payload=_CORE, content_format=LINKS)
+            only(request, Code.GET)
+            return Message(code=Code.CONTENT, payload=CORE, content_format=LINKS)
         raise Refused(Code.NOT_FOUND, "There is no such resource.")
 
     # --- messages -----------------------------------------------------------------------------------------------------
 
     async def _uplink(self, request: Message, rest: Sequence[str], opened: Opened | None) -> Message:
-        format_ = _format(request, FORMATS)
+        format_ = format_of(request, FORMATS)
         try:
             named = device_of(rest[0]) if rest else ""
         except NotUnderstood as error:
@@ -187,7 +184,7 @@ class Site:
         device = self._speakers.who(peer, peer.device or self._registry.device_at(peer.key))
         if len(request.payload) > self._limits.uplink_bytes:
             return too_large(self._limits.uplink_bytes)
-        receipt = await self._take(request, device, _format(request, (SENML_JSON, SENML_CBOR)), (), opened)
+        receipt = await self._take(request, device, format_of(request, (SENML_JSON, SENML_CBOR)), (), opened)
         return answer(Code.BAD_REQUEST, receipt.reason) if receipt.outcome == "rejected" else Message(code=Code.CHANGED)
 
     async def _take(
@@ -249,41 +246,6 @@ class Site:
         return Message(code=Code.CONTENT, payload=str(seconds).encode(), content_format=TEXT, max_age=0)
 
 
-def answer(code: Code, text: str) -> Message:
-    """An answer with a diagnostic payload."""
-    return Message(code=code, payload=text.encode()[:DIAGNOSTIC_BYTES].decode(errors="ignore").encode())
-
-
-def _block_of(whole: Message, wanted: Any) -> Message:
-    """The block that is asked for, or the first where the answer is long (RFC 7959, 2.4)."""
-    if not whole.code.is_successful() or (wanted is None and len(whole.payload) <= WHOLE_BYTES):
-        return whole
-    number, size = (wanted.block_number, min(wanted.size_exponent, 6)) if wanted is not None else (0, 6)
-    if number and number << size + 4 >= len(whole.payload):
-        return answer(
-            Code.BAD_REQUEST, f"Block2: there is no block {number}, the answer has {len(whole.payload)} bytes."
-        )
-    block: Message = whole._extract_block(number, size, WHOLE_BYTES)
-    return block
-
-
-def _only(request: Message, code: Code) -> None:
-    if request.code != code:
-        raise Refused(Code.METHOD_NOT_ALLOWED, f"Only {code.name} is for this resource.")
-
-
-def _format(request: Message, taken: Sequence[int]) -> int | None:
-    format_ = request.opt.content_format
-    if format_ is None:
-        return None
-    if int(format_) not in taken:
-        listed = ", ".join(map(str, taken))
-        raise Refused(
-            Code.UNSUPPORTED_CONTENT_FORMAT, f"Content-Format must be one of {listed} or none, got {int(format_)}."
-        )
-    return int(format_)
-
-
 def _exchange(request: Message, opened: Opened | None) -> tuple[bytes, bytes]:
     """What names the request's exchange, and the one that it had before it was asked to prove that it is fresh."""
     if request.opt.block1 is not None:
@@ -304,9 +266,3 @@ def _meta(request: Message, device: str, format_: int | None) -> dict[str, Any]:
     if request.remote.key_id:
         meta["key"] = request.remote.key_id
     return meta
-
-
-_CORE = (
-    f'</up>;rt="knutpunkt.uplink";ct="{" ".join(map(str, FORMATS))}",</time>;rt="knutpunkt.time";ct="{TEXT} {CBOR}",'
-    f'</rd>;rt="core.rd",</dp>;ct="{SENML_JSON} {SENML_CBOR}"'
-).encode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiocoap import Code
 
-from adapters.coap.messages import Peer
+from adapters.coap.peer import Peer
 from adapters.coap.refusal import Refused
 from broker.pipeline.intake import Keyring
 

@@ -3,23 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from broker.config import InvalidSetting, Mqtt
-
-_PORTS = {"mqtt": 1883, "mqtts": 8883}
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """An MQTT broker. `tls` is None for plain TCP; otherwise the server's certificate and name are verified."""
-
-    host: str
-    port: int
-    tls: ssl.SSLContext | None
-    username: str
-    password: str
+from broker.outbound.mqtt.uri import PORTS, Address
 
 
 def address_of(settings: Mqtt) -> Address:
@@ -29,14 +16,14 @@ def address_of(settings: Mqtt) -> Address:
         port = url.port
     except ValueError:
         raise InvalidSetting("mqtt.url: must be mqtt://[user:password@]host[:port] or mqtts://…") from None
-    if url.scheme not in _PORTS or not url.hostname:
+    if url.scheme not in PORTS or not url.hostname:
         raise InvalidSetting(
             f"mqtt.url: must be mqtt://[user:password@]host[:port] or mqtts://…, got scheme '{url.scheme[:20]}'"
             f" and host '{(url.hostname or '')[:60]}'."
         )
     return Address(
         host=url.hostname,
-        port=port or _PORTS[url.scheme],
+        port=port or PORTS[url.scheme],
         tls=_tls(settings, url),
         username=settings.username or unquote(url.username or ""),
         password=settings.password or unquote(url.password or ""),

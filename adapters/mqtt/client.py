@@ -21,13 +21,13 @@ import structlog
 from adapters.members import NotUnderstood
 from adapters.mqtt.address import address_of
 from adapters.mqtt.backoff import Backoff
-from adapters.mqtt.connection import Connection, Publication
 from adapters.mqtt.networks.base import Part
 from adapters.mqtt.networks.known import Networks, choice
 from broker import metrics
 from broker.clock import Clock
 from broker.config import Limits, Mqtt
 from broker.errors import Overloaded
+from broker.outbound.mqtt.connection import Connection, Publication
 from broker.pipeline.intake import Intake, Unread, Uplink
 
 IN_FLIGHT_BYTES = 32 * 1024 * 1024

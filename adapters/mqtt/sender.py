@@ -9,9 +9,9 @@ import asyncio
 import structlog
 
 from adapters.mqtt.address import address_of
-from adapters.mqtt.connection import Connection, Refused
 from adapters.mqtt.networks.known import Networks, choice
 from broker.config import Mqtt
+from broker.outbound.mqtt.connection import Connection, Refused
 from broker.pipeline.intake import Downlink, NotSent
 
 CONNECT_SECONDS = 4.0

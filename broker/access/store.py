@@ -18,7 +18,9 @@ from broker.ngsild.model import Entity, Iri
 from broker.query.ast import EntityQuery
 from broker.stores.base import (
     AttributeInfo,
+    Backlog,
     ChangeSet,
+    FeedRow,
     HistoryRow,
     Needs,
     OutboxRow,
@@ -28,6 +30,7 @@ from broker.stores.base import (
     RecordKind,
     Snapshot,
     StoredEntity,
+    Tail,
     TenantStore,
     Told,
     TypeInfo,
@@ -239,10 +242,39 @@ class GuardedStore:
         found, hidden = await self._store.outbox(subscription_id, after=after, limit=limit), await self._hidden()
         return found if hidden is None else [row for row in found if not hidden.entity(row.entity_id)]
 
-    async def dead_letters(self, subscription_id: str, *, limit: int = 1000) -> list[tuple[OutboxRow, str]]:
+    async def dead_letters(
+        self, subscription_id: str, *, after: str = "", limit: int = 1000
+    ) -> list[tuple[OutboxRow, str]]:
         """See TenantStore. Some may be left out of a page."""
-        found, hidden = await self._store.dead_letters(subscription_id, limit=limit), await self._hidden()
+        found = await self._store.dead_letters(subscription_id, after=after, limit=limit)
+        hidden = await self._hidden()
+        await self._note(row.entity_id for row, _ in found)
         return found if hidden is None else [one for one in found if not hidden.entity(one[0].entity_id)]
+
+    async def backlogs(self, subscription_ids: Collection[str] | None = None) -> dict[str, Backlog]:
+        """See TenantStore."""
+        return await self._store.backlogs(subscription_ids)
+
+    async def history_between(self, since: int, until: int, limit: int) -> list[HistoryRow]:
+        """See TenantStore. Some may be left out."""
+        found, hidden = await self._store.history_between(since, until, limit), await self._hidden()
+        await self._note({row.entity_id for row in found})
+        return found if hidden is None else [row for row in found if not hidden.entity(row.entity_id)]
+
+    async def tail(self, position: str | None) -> Tail:
+        """See TenantStore."""
+        return _GuardedTail(await self._store.tail(position), self)
+
+    async def seen(self, rows: list[tuple[str, FeedRow]]) -> list[tuple[str, FeedRow]]:
+        """Those rows of the feed that whoever asks may see."""
+        hidden = await self._hidden()
+        kept = rows if hidden is None else [one for one in rows if not hidden.entity(one[1].entity_id)]
+        await self._note({row.entity_id for _, row in kept})
+        return kept
+
+    async def forget_feed(self, before: Micros, limit: int) -> int:
+        """See TenantStore."""
+        return await self._store.forget_feed(before, limit)
 
     async def told(self, entity_id: str, version: int) -> list[Told]:
         """See TenantStore."""
@@ -258,6 +290,10 @@ class GuardedStore:
     async def epochs(self) -> dict[RecordKind, int]:
         """See TenantStore."""
         return await self._store.epochs()
+
+    async def moved(self, kind: RecordKind, since: int) -> tuple[int, set[str]] | None:
+        """See TenantStore."""
+        return await self._store.moved(kind, since)
 
     async def outbox_owed(self) -> dict[str, int]:
         """See TenantStore."""
@@ -292,6 +328,31 @@ class GuardedStore:
     async def release(self, names: Iterable[str], owner: str) -> None:
         """See TenantStore."""
         await self._store.release(names, owner)
+
+    async def lease_holders(self, names: Collection[str]) -> dict[str, str]:
+        """See TenantStore."""
+        return await self._store.lease_holders(names)
+
+
+class _GuardedTail:
+    """The feed for whoever asks."""
+
+    def __init__(self, tail: Tail, guard: GuardedStore) -> None:
+        self._tail = tail
+        self._guard = guard
+
+    @property
+    def position(self) -> str:
+        """See Tail."""
+        return self._tail.position
+
+    async def read(self, seconds: float) -> list[tuple[str, FeedRow]]:
+        """See Tail. None may be left of those that came."""
+        return await self._guard.seen(await self._tail.read(seconds))
+
+    async def close(self) -> None:
+        """See Tail."""
+        await self._tail.close()
 
 
 def _log(access: Access, entities: list[str], devices: list[str]) -> None:

@@ -9,11 +9,13 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from broker.api import health, published, uplinks
+from broker.api.live import routes as live
 from broker.api.management import (
     actuation,
     alarms,
     bindings,
     bulk,
+    delivery,
     devices,
     keys,
     lineage,
@@ -22,8 +24,10 @@ from broker.api.management import (
     places_import,
     quarantine,
     received,
+    receivers,
     reprocessings,
     sensor_state,
+    signing,
     swaps,
     tenants,
     virtual_sensors,
@@ -88,6 +92,10 @@ def all_routes(services: Services) -> list[Route]:
         *received.routes(services),
         *lineage.routes(services),
         *alarms.routes(services),
+        *delivery.routes(services),
+        *live.routes(services),
+        *signing.routes(services),
+        *receivers.routes(services),
         *tenants.routes(services),
         *published.routes(services),
         *health.routes(services),

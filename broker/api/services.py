@@ -9,14 +9,17 @@ from typing import Protocol, TypeVar
 from broker.clock import Clock, Micros
 from broker.config import Limits, Settings
 from broker.jsonld.resolver import ContextResolver
+from broker.outbound import Transport
 from broker.pipeline.claims import Claims
 from broker.pipeline.downlinks import Downlinks
+from broker.pipeline.guard import GuardedFeed
 from broker.pipeline.intake import Intake, Unread, Uplink
 from broker.pipeline.quarantine import Quarantine
 from broker.pipeline.raw_uplinks import RawUplinks
 from broker.pipeline.reprocess.run import Reprocessings
 from broker.stores.base import Record, TenantStore
 from broker.stores.command import Command
+from broker.subscriptions.receivers.telling import Telling
 from broker.subscriptions.state import DeliveryState
 
 ResultT = TypeVar("ResultT")
@@ -53,6 +56,16 @@ class Tenant(Protocol):
     @property
     def writer(self) -> Executor:
         """What changes it."""
+        ...
+
+    @property
+    def feed(self) -> GuardedFeed:
+        """Its changes, live."""
+        ...
+
+    @property
+    def process(self) -> str:
+        """What this process is called in leases; '' where it is the only one."""
         ...
 
     @property
@@ -128,6 +141,9 @@ class Services:
     quarantine: Quarantine
     reprocessings: Reprocessings
     raw_uplinks: RawUplinks
+    transport: Transport
+    """What sends a test to a ready receiver, past the outbox."""
+    telling: Telling
     uplink_doors: Mapping[str, UplinkDoor] = field(default_factory=dict)
     """By the name of a source or a network, as in POST /api/v1/uplinks/{network}."""
     keys_changed: Callable[[str], Awaitable[None]] = _nobody

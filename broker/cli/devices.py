@@ -198,6 +198,8 @@ def show_sensor(url: str, token: str, virtual_sensor: str) -> None:
 
 
 def _battery(state: dict[str, Any]) -> str | None:
-    if state.get("batteryPercent") is not None:
-        return f"{state['batteryPercent']:.0f} %"
-    return f"{state['batteryVolts']:.2f} V" if state.get("batteryVolts") is not None else None
+    volts = f"{state['batteryVolts']:.2f} V" if state.get("batteryVolts") is not None else None
+    if state.get("batteryPercent") is None:
+        return volts
+    percent = f"{state['batteryPercent']:.0f} %"
+    return f"~{percent} ({volts})" if state.get("batteryDerived") else percent

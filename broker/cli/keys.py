@@ -31,6 +31,7 @@ def key() -> None:
 @click.argument("device_id", metavar="DEVICE")
 @scheme_option
 @click.option("--identity", help="With dtls-psk: the identity; by default the device and a random ending.")
+@click.option("--key", "own", metavar="HEX", help="With dtls-psk: the key that the device has already.")
 @by_option
 @click.option("--note", default=None)
 @json_option
@@ -41,14 +42,16 @@ def add_key(
     device_id: str,
     scheme: str,
     identity: str | None,
+    own: str | None,
     by: str | None,
     note: str | None,
     as_text: bool,
 ) -> None:
     """Make a key for DEVICE and print it: it is never shown again. The device is not heard without a key from then on."""
     document: dict[str, Any] = {"scheme": scheme, "by": by or _me(), "note": note}
-    if identity is not None:
-        document["psk"] = {"identity": identity}
+    psk = {name: value for name, value in (("identity", identity), ("key", own)) if value is not None}
+    if psk:
+        document["psk"] = psk
     _add(Remote(url, token), device_id, document, as_text)
 
 

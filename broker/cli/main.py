@@ -20,8 +20,10 @@ from broker.cli.keys import key
 from broker.cli.model_check import model_check
 from broker.cli.places import place
 from broker.cli.quantities import quantities
+from broker.cli.receivers import receiver
 from broker.cli.reprocess import reprocess, reprocessings
 from broker.cli.serve import config, serve
+from broker.cli.subscriptions import subscription
 from broker.cli.swaps import candidates, quarantine, swap, swaps, undo
 from broker.cli.tenants import tenant
 from broker.cli.ttn.command import import_ttn
@@ -41,6 +43,8 @@ def main() -> None:
                                          all that is known of a place and what it contains
     knutpunkt quarantine                 devices that nobody has claimed
     knutpunkt alarm list                 what is wrong: silent devices, low batteries, values beyond limits
+    knutpunkt subscription list          how notifications fare: backlog, lag, errors
+    knutpunkt receiver list              who is told of it: by e-mail, in Teams, through a webhook
     knutpunkt swap ROOM-214-CLIMATE a81758fffe0312ab
                                          put a new device where another was
     knutpunkt undo ROOM-214-CLIMATE      take that back
@@ -85,6 +89,8 @@ for command in (
     apply,
     tenant,
     alarm,
+    subscription,
+    receiver,
 ):
     main.add_command(command)
 device.add_command(key)

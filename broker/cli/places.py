@@ -222,7 +222,8 @@ def _facts(one: dict[str, Any]) -> Iterator[str]:
             f"is {sensor['device']}, heard {when(sensor['lastSeen'])}" if sensor["device"] else "has no device"
         )
         if sensor["batteryPercent"] is not None:
-            parts.append(f"battery {sensor['batteryPercent']:.0f} %")
+            about = "~" if sensor.get("batteryDerived") else ""
+            parts.append(f"battery {about}{sensor['batteryPercent']:.0f} %")
         elif sensor["batteryVolts"] is not None:
             parts.append(f"battery {sensor['batteryVolts']:.2f} V")
         if sensor["alarms"]:

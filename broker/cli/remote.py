@@ -45,9 +45,10 @@ class Remote:
             following = _NEXT.search(links)
             at = following[1] if following is not None else None
 
-    def post(self, path: str, document: dict[str, Any]) -> Any:
+    def post(self, path: str, document: dict[str, Any], **query: str) -> Any:
         """POST; the answer's JSON."""
-        return self._ask("POST", path, document)
+        text = f"?{urllib.parse.urlencode(query)}" if query else ""
+        return self._ask("POST", path + text, document)
 
     def put(self, path: str, document: dict[str, Any]) -> Any:
         """PUT; the answer's JSON."""

@@ -9,6 +9,7 @@ from broker.codecs.javascript.sandbox import MOST_SOURCE
 from broker.codecs.quantities import accepted_units, quantity_names
 from broker.codecs.registry import JAVASCRIPT, codec_names
 from broker.devices.alarms.check import check_watching
+from broker.devices.battery import check_battery
 from broker.devices.model import Device, DeviceModel, Personal, VirtualSensor
 from broker.devices.processing.rules import check_processing
 from broker.errors import BadRequestData
@@ -41,6 +42,8 @@ def check_model(model: DeviceModel) -> None:
         raise BadRequestData("'script' must be there with codec 'javascript', and only then.")
     if len(model.script) > MOST_SOURCE:
         raise BadRequestData(f"'script' must have at most {MOST_SOURCE} characters, got {len(model.script)}.")
+    if model.battery is not None:
+        check_battery(model.battery)
     for name, template in model.commands.items():
         check_id(name, "command")
         check_template(name, template, model.network)

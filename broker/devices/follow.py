@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from broker.clock import Stamp
-from broker.devices.entity import device_entity
+from broker.devices.entity import device_entity, model_entity, model_urn
 from broker.devices.model import Binding, Device, DeviceModel
 from broker.devices.observe import device_urn
 from broker.devices.registry import as_binding, as_device, as_model, as_sensor
@@ -16,15 +16,15 @@ from broker.stores.command import Effects, View
 
 
 def device_needs(device_id: str, model_id: str | None, seen: Snapshot) -> Needs:
-    """A device with its model, its entity, its bindings and their virtual sensors."""
+    """A device with its model, their entities, its bindings and their virtual sensors."""
     needs = Needs(
         entities={device_urn(device_id)}, records={("device", device_id)}, found={("binding", f"device:{device_id}")}
     )
-    if model_id is not None:
-        needs.records.add(("device_model", model_id))
     record = seen.records.get(("device", device_id))
-    if record is not None:
-        needs.records.add(("device_model", as_device(record).model))
+    for model in (model_id, as_device(record).model if record is not None else None):
+        if model is not None:
+            needs.records.add(("device_model", model))
+            needs.entities.add(model_urn(model))
     for binding in seen.found.get(("binding", f"device:{device_id}"), ()):
         needs.records.add(("virtual_sensor", as_binding(binding).virtual_sensor))
     return needs
@@ -52,7 +52,7 @@ def follow(
     device: Device | None = None,
     bindings: Sequence[Binding] = (),
 ) -> None:
-    """Bring the device's entity in step with what it is bound to at the moment.
+    """Bring the device's entity in step with what it is bound to at the moment, and its model's entity with the model.
 
     `device` and `bindings` stand for those of the store that they replace: what the command is about to write.
     """
@@ -68,9 +68,11 @@ def follow(
         for binding in all_bindings.values()
         if binding.covers(stamp.now) and (record := view.record("virtual_sensor", binding.virtual_sensor)) is not None
     }
-    change, history = device_entity(
-        view.entity(device_urn(device_id)), device, model_of(view, device.model), sorted(assets), stamp
-    )
-    if change is not None:
-        effects.changes.append(change)
-        effects.history += history
+    model = model_of(view, device.model)
+    followed = [device_entity(view.entity(device_urn(device_id)), device, model, sorted(assets), stamp)]
+    if all(change.entity_id != model_urn(model.id) for change in effects.changes):  # two devices may have one model
+        followed.append(model_entity(view.entity(model_urn(model.id)), model, stamp))
+    for change, history in followed:
+        if change is not None:
+            effects.changes.append(change)
+            effects.history += history

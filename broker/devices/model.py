@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from broker.clock import Micros
 from broker.codecs.downlink import CommandTemplate
+from broker.devices.battery import Battery
 from broker.devices.processing.contract import Calibration, Checks, Counter, Derived
 
 
@@ -43,6 +44,8 @@ class DeviceModel(Struct, frozen=True, rename="camel", forbid_unknown_fields=Tru
     """The fPorts that carry measurements; empty: any but 0."""
     expected_interval_seconds: int | None = None
     quantities: tuple[Quantity, ...] = ()
+    battery: Battery | None = None
+    """What is left of it at which voltage; None: unknown, or the device says percent."""
     commands: dict[str, CommandTemplate] = {}
     """What it can be told, by name."""
     managed_by: str = ""
@@ -77,6 +80,8 @@ class DeviceState(Struct, frozen=True, rename="camel", kw_only=True):
     """Signal-to-noise ratio of the last request for its status, as the device heard it, dB above what it needs."""
     battery_percent: float | None = None
     battery_volts: float | None = None
+    battery_derived: bool = False
+    """The percent are made of the volts by the model's curve: the device does not say them."""
     joined_at: Micros | None = None
     location: tuple[float, float] | None = None
     """Longitude, latitude."""
@@ -85,6 +90,8 @@ class DeviceState(Struct, frozen=True, rename="camel", kw_only=True):
     """Which of the last frames came, a bit each, the newest the lowest (`broker.devices.alarms.frames`)."""
     frames_known: int = 0
     """How many of those bits mean something, count."""
+    frame: str | None = None
+    """What tells the last uplink's frame apart whichever network brings it (`broker.devices.state.frame_of`)."""
     source: str | None = None
     """Adapter and network of the last uplink, e.g. 'mqtt:chirpstack', 'coap': where a command to it is sent."""
     broker: str | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from broker.clock import Stamp, parse_iso
 from broker.errors import AlreadyExists, ResourceNotFound
@@ -19,7 +19,7 @@ from broker.ngsild.fragment import Fragment
 from broker.ngsild.merge import Outcome
 from broker.ngsild.model import Entity, Instance, Iri
 from broker.ngsild.names import SCOPE
-from broker.stores.base import HistoryRow, Needs, Snapshot
+from broker.stores.base import ENTITY_DELETED, HistoryRow, Needs, Snapshot
 from broker.stores.command import Effects, View
 
 ResultT = TypeVar("ResultT")
@@ -46,7 +46,14 @@ def effects_of(before: Entity | None, outcome: Outcome, stamp: Stamp, result: Re
     return effects
 
 
-def history_row(entity_id: str, name: Iri, dataset_id: str, instance: Instance | None, stamp: Stamp) -> HistoryRow:
+def history_row(
+    entity_id: str,
+    name: Iri,
+    dataset_id: str,
+    instance: Instance | None,
+    stamp: Stamp,
+    lineage: dict[str, Any] | None = None,
+) -> HistoryRow:
     """What a client wrote or deleted, for the history: observed when it says so, else when it was recorded."""
     observed = parse_iso(instance["observedAt"]) if instance is not None and "observedAt" in instance else None
     return HistoryRow(
@@ -57,6 +64,7 @@ def history_row(entity_id: str, name: Iri, dataset_id: str, instance: Instance |
         recorded_at=stamp.now,
         version=stamp.version,
         instance=instance,
+        lineage=lineage,
     )
 
 
@@ -179,8 +187,10 @@ class DeleteEntity:
 
     def removal(self, before: Entity, stamp: Stamp) -> Effects[None]:
         """The entity as it was is gone."""
+        # Of an entity that is gone, its history alone can say what it was.
+        gone = {ENTITY_DELETED: before["type"]}
         history = [
-            history_row(self.entity_id, name, instance.get("datasetId", ""), None, stamp)
+            history_row(self.entity_id, name, instance.get("datasetId", ""), None, stamp, gone)
             for name, instances in before["attrs"].items()
             for instance in instances
         ]

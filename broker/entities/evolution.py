@@ -19,7 +19,7 @@ from broker.ngsild.fragment import deleted_instance, is_null
 from broker.ngsild.mergepatch import settled
 from broker.ngsild.model import Instance, Iri
 from broker.ngsild.temporal import EvolutionFragment
-from broker.stores.base import HistoryRow, Needs, RecordWrite, Snapshot
+from broker.stores.base import HISTORY_ONLY, HistoryRow, Needs, RecordWrite, Snapshot
 from broker.stores.command import Effects, View
 
 
@@ -67,11 +67,20 @@ class UpsertEvolution:
     def _row(self, name: Iri, given: Instance, stamp: Stamp) -> HistoryRow:
         dataset = given.get("datasetId", "")
         if not is_null(given):
-            return history_row(self.fragment.id, name, dataset, settled(given, stamp.text), stamp)
+            return history_row(self.fragment.id, name, dataset, settled(given, stamp.text), stamp, {HISTORY_ONLY: True})
         at = given.get("deletedAt") or given.get("observedAt") or stamp.text
         made = {**deleted_instance(given, at), "createdAt": stamp.text, "modifiedAt": stamp.text}
         if "observedAt" in given:
             made["observedAt"] = given["observedAt"]
         observed = parse_iso(given.get("observedAt", at))
         assert observed is not None
-        return HistoryRow(self.fragment.id, name, dataset, observed, stamp.now, stamp.version, cast("Instance", made))
+        return HistoryRow(
+            self.fragment.id,
+            name,
+            dataset,
+            observed,
+            stamp.now,
+            stamp.version,
+            cast("Instance", made),
+            lineage={HISTORY_ONLY: True},
+        )

@@ -1,4 +1,4 @@
-"""The one guarded HTTP client, for every request the broker makes for others."""
+"""What leaves the broker for others: the one guarded HTTP client, and a transport for each scheme of an endpoint."""
 
 from broker.outbound.client import (
     Answer,
@@ -11,6 +11,7 @@ from broker.outbound.client import (
     TimedOut,
     Unreachable,
 )
+from broker.outbound.message import Message, Transport
 
 __all__ = [
     "Answer",
@@ -18,8 +19,10 @@ __all__ = [
     "Fetched",
     "Forbidden",
     "HostResting",
+    "Message",
     "Outbound",
     "OutboundError",
     "TimedOut",
+    "Transport",
     "Unreachable",
 ]

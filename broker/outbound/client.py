@@ -22,7 +22,9 @@ import aiohttp
 from yarl import URL
 
 from broker.config import Delivery
+from broker.outbound import signature
 from broker.outbound.address import AddressForbidden, check_address
+from broker.outbound.message import Message, shown_of, shown_uri
 from broker.outbound.turns import Outcome, Resting, Turns, open_at_once
 
 OutcomeT = TypeVar("OutcomeT")
@@ -127,6 +129,21 @@ class Outbound:
         await self._session.close()
         self._turns.close()
 
+    async def send(self, message: Message) -> str:
+        """POST a message (see Transport); any 2xx takes it. Its id and signature are headers."""
+        ours = {"Idempotency-Key": message.id} if message.id else {}
+        if message.secrets:
+            ours[signature.HEADER] = signature.sign(message.secrets, message.body, message.at)
+        taken = {name.lower() for name in ours}
+        headers = {name: value for name, value in message.headers.items() if name.lower() not in taken} | ours
+        shown = shown_of(message)
+        answer = await self.post(
+            message.uri, message.body, headers, message.timeout, shown=shown, failed_before=message.failed_before
+        )
+        if not answer.ok:
+            raise BadAnswer(f"'{shown}' answered {answer.status}.")
+        return str(answer.status)
+
     async def post(
         self,
         url: str,
@@ -134,9 +151,12 @@ class Outbound:
         headers: Mapping[str, str],
         timeout: float,  # noqa: ASYNC109 - the endpoint's time, without the wait for a free connection
         *,
+        shown: str = "",
         failed_before: bool = False,
     ) -> Answer:
         """POST `body` to `url`; the answer's status, whatever it is. `timeout` in seconds, from the connection on.
+
+        `shown`: what to call the URL in error texts.
 
         `failed_before`: the endpoint did not take the last one, as is known from before the start.
         Raises Forbidden, Unreachable, TimedOut, HostResting.
@@ -150,7 +170,7 @@ class Outbound:
                 await _drain(response)
                 return Answer(response.status)
 
-        return await self._guarded(target, send, timeout, failed_before=failed_before)
+        return await self._guarded(target, send, timeout, shown=shown, failed_before=failed_before)
 
     async def get(self, url: str, *, accept: str, max_bytes: int, timeout: float) -> bytes:  # noqa: ASYNC109 - see post
         """The body behind `url`, at most `max_bytes`, in `timeout` seconds.
@@ -207,14 +227,16 @@ class Outbound:
         request: Callable[[], Awaitable[OutcomeT]],
         seconds: float,
         *,
+        shown: str = "",
         failed_before: bool = False,
     ) -> OutcomeT:
         """`request` when it is its turn, its failures in our words."""
+        shown = shown or shown_uri(str(target))
         try:
             turn = await self._turns.begin(*_peers(target), seconds, failed_before=failed_before)
         except Resting as resting:
             raise HostResting(
-                f"'{resting.name}' has not answered lately; it is tried again in {resting.seconds:.1f} s.",
+                f"'{resting.name if resting.name == str(target.origin()) else shown}' has not answered lately; it is tried again in {resting.seconds:.1f} s.",
                 resting.seconds,
             ) from None
         answered: Outcome | None = None
@@ -227,22 +249,20 @@ class Outbound:
             raise
         except aiohttp.ConnectionTimeoutError:
             answered = "unreachable"
-            raise TimedOut(
-                f"'{target}' could not be connected to within {min(seconds, CONNECT_SECONDS):g} s."
-            ) from None
+            raise TimedOut(f"'{shown}' could not be connected to within {min(seconds, CONNECT_SECONDS):g} s.") from None
         except TimeoutError:
             answered = "silent"
-            raise TimedOut(f"'{target}' did not answer within {seconds:g} s.") from None
+            raise TimedOut(f"'{shown}' did not answer within {seconds:g} s.") from None
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, AddressForbidden):
-                raise Forbidden(f"'{target}' is not allowed: {error.os_error.reason}.") from None
+                raise Forbidden(f"'{shown}' is not allowed: {error.os_error.reason}.") from None
             answered = "unreachable"
-            raise Unreachable(f"'{target}' cannot be reached: {_plain(error.os_error)}.") from None
+            raise Unreachable(f"'{shown}' cannot be reached: {plain(error.os_error)}.") from None
         except (aiohttp.ClientError, OSError) as error:
             answered = "silent"
-            raise Unreachable(f"The connection to '{target}' failed: {_plain(error)}.") from None
+            raise Unreachable(f"The connection to '{shown}' failed: {plain(error)}.") from None
         except ValueError as error:
-            raise Forbidden(f"'{target}' cannot be requested: {error}.") from None
+            raise Forbidden(f"'{shown}' cannot be requested: {error}.") from None
         finally:
             turn.end(answered)
 
@@ -274,7 +294,9 @@ def _target(url: str) -> URL:
     if target.scheme not in ("http", "https") or not host:
         raise Forbidden(f"'{url}' is not allowed: it must be an http or https URL with a host.")
     if target.user is not None or target.password is not None:
-        raise Forbidden(f"'{url}' is not allowed: credentials belong in a header (receiverInfo), not in the URL.")
+        raise Forbidden(
+            f"'{shown_uri(url)}' is not allowed: credentials belong in a header (receiverInfo), not in the URL."
+        )
     return target
 
 
@@ -300,7 +322,7 @@ async def _drain(response: aiohttp.ClientResponse) -> None:
         response.close()
 
 
-def _plain(error: BaseException) -> str:
+def plain(error: BaseException) -> str:
     """What a failure is called, without the driver's names."""
     if isinstance(error, socket.gaierror):
         return "its name does not resolve"

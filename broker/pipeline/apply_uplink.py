@@ -26,9 +26,10 @@ from broker.devices.processing.observation import Observation, Source
 from broker.devices.processing.plan import plan_of
 from broker.devices.processing.process import Processed, process
 from broker.devices.processing.state import as_sensor_state
-from broker.devices.registry import as_binding, as_device, as_sensor
+from broker.devices.registry import as_binding, as_device, as_sensor, as_state
 from broker.devices.resolve import Resolution, resolve
 from broker.devices.revisions import revision_key
+from broker.devices.state import brought_before, frame_of
 from broker.devices.take_back import written_by
 from broker.pipeline.follow import follow, follow_needs
 from broker.pipeline.intake import Outcome, Receipt, Uplink
@@ -138,11 +139,23 @@ class ApplyUplink:
             return Effects(Stale())
         if self.was == "applied" and not self._concerned():
             return Effects(Receipt(self.uplink_id, "applied"))
+        other = brought_before(as_state(view.record("device_state", uplink.device_id)), *self._frame)
+        if other and self.was is None:
+            return Effects(
+                Receipt(self.uplink_id, "duplicate", f"The frame was applied before, as '{other}' brought it.")
+            )
         if uplink.kind != "up" or (uplink.payload is None and uplink.decoded is None and not uplink.values):
             return self._ended(view, "applied", "", at=uplink.observed_at)
         if self.decoded.problem:
             return self._refused(view, self.decoded.problem)
         return self._observed(view, stamp)
+
+    @property
+    def _frame(self) -> tuple[str | None, str, Micros]:
+        """What tells it apart on all networks, and who brought it when."""
+        uplink = self.uplink
+        payload = uplink.payload if uplink.kind == "up" else None
+        return frame_of(uplink.f_cnt, uplink.f_port, payload), uplink.source, uplink.observed_at
 
     def _refused(self, view: View, problem: str) -> Effects[Receipt | Stale]:
         """It cannot be understood; what was understood once is left as it is."""
@@ -271,7 +284,15 @@ class ApplyUplink:
             effects.uplink_updates.append(UplinkUpdate(self.uplink_id, _STATUS[outcome], reason, expected=self.was))
         if at is not None:
             effects.records += heard_again(
-                view, uplink, self.uplink_id, at, measurements=measurements, problem=reason or None, again=self.heard
+                view,
+                uplink,
+                self.uplink_id,
+                at,
+                measurements=measurements,
+                problem=reason or None,
+                again=self.heard,
+                model=self.decoded.model,
+                frame=self._frame[0],
             )
             followed, status = follow(view, uplink)
             effects.records += followed

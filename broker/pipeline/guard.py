@@ -12,6 +12,7 @@ from broker.clock import Stamp
 from broker.devices.revisions import PERSONAL
 from broker.entities.batch import Batch, Element
 from broker.errors import Conflict
+from broker.pipeline.feed import Feed, FeedEvent, Listener
 from broker.pipeline.personal import PersonalData
 from broker.pipeline.tenants import Tenant, Tenants
 from broker.stores.base import Needs, Record, Snapshot, TenantStore
@@ -23,6 +24,10 @@ ResultT = TypeVar("ResultT")
 
 class Executor(Protocol):
     """The writer."""
+
+    def check_admits(self, *, wait: bool) -> None:
+        """Raises what `execute` would raise now, whatever the command."""
+        ...
 
     async def execute(self, command: Command[ResultT], *, wait: bool = False, weight: int = 1) -> ResultT:
         """The command's result once it is durable."""
@@ -38,6 +43,7 @@ class GuardedWriter:
 
     async def execute(self, command: Command[ResultT], *, wait: bool = False, weight: int = 1) -> ResultT:
         """See the writer."""
+        self._writer.check_admits(wait=wait)
         access = ACCESS.get()
         if access is not None:
             command = self._guarded(command, await self._personal.now(), granted=access.granted)
@@ -137,8 +143,53 @@ class GuardedTenant:
     name: str
     store: TenantStore
     writer: GuardedWriter
+    feed: GuardedFeed
+    process: str = ""
+    """What this process is called in leases; '' where it is the only one."""
     unwritten: Callable[[str], DeliveryState | None] = lambda _: None
     """How a subscription's delivery stands in this process, where that is newer than what the store says."""
+
+
+class GuardedListener:
+    """A listener of the feed, for whoever asks."""
+
+    def __init__(self, listener: Listener, store: GuardedStore) -> None:
+        self._listener = listener
+        self._store = store
+
+    @property
+    def id(self) -> str:
+        """See Listener."""
+        return self._listener.id
+
+    @property
+    def closed(self) -> bool:
+        """See Listener."""
+        return self._listener.closed
+
+    async def next(self, seconds: float) -> list[FeedEvent]:
+        """See Listener: what is personal is left out where it is not granted."""
+        events = await self._listener.next(seconds)
+        if not events:
+            return events
+        seen = {position for position, _ in await self._store.seen([(event.position, event.row) for event in events])}
+        return [event for event in events if event.position in seen]
+
+    async def close(self) -> None:
+        """See Listener."""
+        await self._listener.close()
+
+
+class GuardedFeed:
+    """All changes, for whoever asks."""
+
+    def __init__(self, feed: Feed, store: GuardedStore) -> None:
+        self._feed = feed
+        self._store = store
+
+    async def listen(self, last_id: str | None) -> GuardedListener:
+        """See Feed."""
+        return GuardedListener(await self._feed.listen(last_id), self._store)
 
 
 class GuardedTenants:
@@ -172,9 +223,12 @@ class GuardedTenants:
 
 def guarded(tenant: Tenant) -> GuardedTenant:
     """A tenant as the API has it."""
+    store = GuardedStore(tenant.store, tenant.personal.now)
     return GuardedTenant(
         tenant.name,
-        GuardedStore(tenant.store, tenant.personal.now),
+        store,
         GuardedWriter(tenant.writer, tenant.personal),
+        GuardedFeed(tenant.feed, store),
+        tenant.delivery.lease_owner,
         unwritten=tenant.delivery.unwritten,
     )

@@ -26,7 +26,9 @@ from broker.errors import (
     StoreUnavailable,
 )
 from broker.pipeline.expiry import Expiry
+from broker.pipeline.feed import Feed
 from broker.pipeline.personal import PersonalData
+from broker.pipeline.replays import Replays
 from broker.pipeline.writer import Writer
 from broker.stores.base import Record, TenantStore
 from broker.subscriptions.delivery import Delivery
@@ -54,6 +56,8 @@ class Tenant:
     delivery: Delivery
     expiry: Expiry
     personal: PersonalData
+    replays: Replays
+    feed: Feed
 
     async def serve(self) -> None:
         """Run its parts until they have ended (see `Tenants.close`)."""
@@ -61,6 +65,8 @@ class Tenant:
             tasks.create_task(self.writer.run(), name=f"writer {self.name}")
             tasks.create_task(self.delivery.run(), name=f"delivery {self.name}")
             tasks.create_task(self.expiry.run(), name=f"expiry {self.name}")
+            tasks.create_task(self.replays.run(), name=f"replays {self.name}")
+            tasks.create_task(self.feed.run(), name=f"feed {self.name}")
 
 
 class Tenants:
@@ -78,6 +84,7 @@ class Tenants:
         self._opening = asyncio.Lock()
         self._group: asyncio.TaskGroup | None = None
         self._closing = asyncio.Event()
+        self._look = asyncio.Event()
 
     async def run(self) -> None:
         """Serve the default tenant and all that are on record, until `close`."""
@@ -87,9 +94,10 @@ class Tenants:
                 group.create_task(self.default.serve())
                 while not self._closing.is_set():
                     await self._open_recorded()
+                    self._look.clear()
                     try:
                         async with asyncio.timeout(LOOK_SECONDS):
-                            await self._closing.wait()
+                            await self._look.wait()
                     except TimeoutError:
                         continue
         finally:
@@ -109,6 +117,14 @@ class Tenants:
                 raise NonexistentTenant(f"There is no tenant '{name}'.")
             await self._record(name)
         return await self._opened(name)
+
+    def moved(self, name: str) -> None:
+        """Another process may have changed a tenant's registry; the default one's says which tenants there are, too."""
+        tenant = self._open.get(name)
+        if tenant is not None:
+            tenant.writer.look()
+        if not name:
+            self._look.set()
 
     async def create(self, name: str) -> Tenant:
         """A new tenant. Raises AlreadyExists, and what `find` raises but NonexistentTenant."""
@@ -145,10 +161,13 @@ class Tenants:
     async def close(self, drain_seconds: float, delivery_seconds: float) -> None:
         """Stop in order: the writers end what they admitted, then what is on its way to endpoints ends."""
         self._closing.set()
+        self._look.set()
         async with self._opening:
             tenants = list(self._open.values())
         for tenant in tenants:
             tenant.expiry.stop()
+            tenant.replays.stop()
+            tenant.feed.close()
             tenant.writer.close()
         try:
             async with asyncio.timeout(drain_seconds):
@@ -156,6 +175,11 @@ class Tenants:
         except TimeoutError:
             log.warning("tenants.not_drained")
         await asyncio.gather(*(tenant.delivery.stop(delivery_seconds) for tenant in tenants))
+
+    def end_streams(self) -> None:
+        """Tell all who follow changes that the broker is stopping."""
+        for tenant in self._open.values():
+            tenant.feed.close()
 
     async def _record(self, name: str) -> None:
         # Two that are created at once may both pass: the limit guards against clients gone wild, not against one more.

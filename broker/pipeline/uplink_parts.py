@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from broker.clock import SECOND, Micros, iso
 from broker.codecs.base import Measurement
 from broker.config import Limits
-from broker.devices.model import Binding
+from broker.devices.model import Binding, DeviceModel
 from broker.devices.processing.observation import Observation
 from broker.devices.processing.process import Processed
 from broker.devices.processing.state import state_body
@@ -28,8 +28,10 @@ def heard_again(
     measurements: Sequence[Measurement],
     problem: str | None,
     again: bool,
+    model: DeviceModel | None,
+    frame: str | None,
 ) -> list[RecordWrite]:
-    """The next state of the uplink's device, where it differs. `again`: it was heard before."""
+    """The next state of the uplink's device, where it differs. `again`: it was heard before; `frame`: see `frame_of`."""
     record, radio = view.record("device_state", uplink.device_id), uplink.radio
     before = as_state(record)
     state = heard(
@@ -44,9 +46,11 @@ def heard_again(
         gateway_location=radio.gateway_location if radio else None,
         margin=uplink.meta.get("margin"),
         battery_percent=uplink.battery_percent,
+        battery=model.battery if model is not None else None,
         location=uplink.location,
         measurements=measurements,
         problem=problem,
+        frame=frame,
         source=uplink.source,
         broker=uplink.meta.get("broker"),
         topic=uplink.meta.get("topic"),

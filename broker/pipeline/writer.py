@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,9 +24,11 @@ from broker import metrics
 from broker.access.personal import NOTHING
 from broker.clock import Clock, Stamp
 from broker.config import Writer as WriterSettings
-from broker.errors import BrokerError, InternalError, Overloaded
+from broker.errors import BrokerError, InternalError, OutOfStep, Overloaded, StoreUnavailable
 from broker.logs import TRACE
 from broker.pipeline.personal import PersonalData
+from broker.pipeline.recording import KIND as RECORDING
+from broker.pipeline.recording import Recording
 from broker.stores.base import (
     UNCOUNTED_KINDS,
     ChangeSet,
@@ -48,8 +51,22 @@ ResultT = TypeVar("ResultT")
 
 PHASES = 6
 """How often a command may ask for more before it is applied: device, then bindings, sensors, entities; with room."""
+LOADED_AT_ONCE = 200
+"""Subscriptions read and compiled without a pause, count: some 20 ms."""
+HOLD_SECONDS = 0.05
+PATIENCE_SECONDS = 1.0
+"""While the subscriptions are loaded at the start, a request waits so long; then it is refused."""
+_OUT_OF_STEP = "This process is not in step with the others just now; nothing was applied. Try again later."
 CONFLICT_TRIES = 30
 """Another process was first this often in a row: by then the pauses sum up to seconds, and the sender should know."""
+
+
+def _ignore(_: Collection[str] | None) -> None:
+    """Nobody wants to know."""
+
+
+def _always() -> bool:
+    return True
 
 
 @dataclass(slots=True)
@@ -59,6 +76,8 @@ class _Waiting:
     """The id of the request or uplink that sent it."""
     done: asyncio.Future[Any]
     weight: int
+    patient: bool
+    """Whether it waits until this process is in step."""
 
 
 @dataclass(slots=True)
@@ -86,14 +105,26 @@ class Writer:
         on_commit: Callable[[Sequence[OutboxRow]], None],
         tenant: str = "",
         personal: PersonalData | None = None,
+        on_subscriptions: Callable[[Collection[str] | None], None] = _ignore,
+        in_step: Callable[[], bool] = _always,
     ) -> None:
-        """`tenant` is for the metrics: each has a queue of its own. `personal`: what only those are told who are granted it."""
+        """`tenant` is for the metrics: each has a queue of its own. `personal`: what only those are told who are granted it.
+
+        `on_subscriptions` is told the ids of subscriptions that have changed (None: any may have). `in_step`: whether this
+        process hears of what others change; while it does not, nothing is committed.
+        """
         self._personal = personal
+        self._recording = Recording(store)
         self._store = store
         self._clock = clock
         self._settings = settings
         self._index = index
         self._index_epoch: int | None = None
+        self._behind = True
+        """Subscriptions may have changed that are not looked at yet; at the start, all of them."""
+        self._on_subscriptions = on_subscriptions
+        self._in_step = in_step
+        self._began = time.monotonic()
         self._on_commit = on_commit
         self._queue: deque[_Waiting] = deque()
         self._queued = 0
@@ -105,14 +136,16 @@ class Writer:
         queue = f"writer:{tenant}" if tenant else "writer"
         self._depth = metrics.queue_depth.labels(queue)
         self._refused = metrics.refused.labels(queue)
+        self._subscriptions = metrics.subscriptions.labels(tenant)
         self._count = {name: metrics.commands.labels(name) for name in ("applied", "refused", "failed")}
 
     async def execute(self, command: Command[ResultT], *, wait: bool = False, weight: int = 1) -> ResultT:
         """The command's result, once it is durable. `weight`: how many commands it counts for in the queue and in a group.
 
-        Raises what the command raises; Overloaded when the queue is full and `wait` is False; StoreUnavailable when
-        the store cannot commit. Cancelled while waiting in the queue, the command may still be applied.
+        Raises what the command raises; where `wait` is False Overloaded when the queue is full, and OutOfStep;
+        StoreUnavailable when the store cannot commit. Cancelled while waiting in the queue, the command may still be applied.
         """
+        self.check_admits(wait=wait)
         while self._queued >= self._settings.queue_commands:
             if not wait:
                 self._refused.inc()
@@ -123,20 +156,35 @@ class Writer:
         if self._closing:
             raise Overloaded("The broker is stopping; nothing was applied. Try again later.")
         done: asyncio.Future[ResultT] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(command, TRACE.get(), done, weight))
+        self._queue.append(_Waiting(command, TRACE.get(), done, weight, wait))
         self._queued += weight
         self._arrived.set()
         return await done
+
+    def check_admits(self, *, wait: bool) -> None:
+        """Raises OutOfStep for who does not wait, where this process is not in step."""
+        if not wait and self._refuses:
+            self._refused.inc()
+            raise OutOfStep(_OUT_OF_STEP)
 
     async def run(self) -> None:
         """Serve until `close` was called and the queue is empty."""
         try:
             while self._queue or not self._closing:
+                if self._behind and not self._closing:
+                    await self._catch_up()
+                    continue
+                if not self.in_step:
+                    if self._closing:
+                        break
+                    await self._hold()
+                    continue
                 if not self._queue:
                     self._arrived.clear()
                     await self._arrived.wait()
                     # What arrives in the same turn of the loop joins the group.
                     await asyncio.sleep(0)
+                    continue
                 group = self._take()
                 while group:
                     group = await self._process(group)
@@ -145,6 +193,16 @@ class Writer:
             while self._queue:
                 self._fail(self._take(), Overloaded("The broker is stopping; nothing was applied. Try again later."))
             self._ended.set()
+
+    @property
+    def in_step(self) -> bool:
+        """Whether the subscriptions are loaded, and this process hears of what others change."""
+        return self._index_epoch is not None and self._in_step()
+
+    def look(self) -> None:
+        """Another process may have changed subscriptions."""
+        self._behind = True
+        self._arrived.set()
 
     @property
     def closing(self) -> bool:
@@ -218,6 +276,7 @@ class Writer:
             await self._keep_index_in_step(snapshot)
             if self._personal is not None:
                 await self._personal.in_step(snapshot.epochs)
+            await self._recording.in_step(snapshot.epochs)
             applied = self._apply(group, snapshot, asked)
             if applied.pending:
                 applied.changes.outbox += await owed_by_links(applied.pending, applied.view, self._store)
@@ -257,15 +316,69 @@ class Writer:
         return snapshot, asked
 
     async def _keep_index_in_step(self, snapshot: Snapshot) -> None:
-        """Load the subscriptions again when another process changed them (or at the start)."""
+        """Take over what other processes did to subscriptions: those that changed, at the start all."""
         epoch = snapshot.epochs.get("subscription", 0)
         while self._index_epoch != epoch:
-            before = (await self._store.epochs()).get("subscription", 0)
-            self._index.replace(await self._store.records("subscription"))
+            moved = None
+            if self._index_epoch is not None:
+                moved = await self._store.moved("subscription", self._index_epoch)
+            if moved is None:
+                self._index_epoch = await self._load_subscriptions()
+                self._on_subscriptions(None)
+            else:
+                self._index_epoch, ids = moved
+                found = (await self._store.load(Needs(records={("subscription", one) for one in ids}))).records
+                for one in ids:
+                    self._put(one, found.get(("subscription", one)))
+                self._on_subscriptions(ids)
             epoch = (await self._store.epochs()).get("subscription", 0)
-            if before == epoch:
-                self._index_epoch = epoch
+        self._subscriptions.set(len(self._index))
         snapshot.epochs = {**snapshot.epochs, "subscription": epoch}
+
+    async def _load_subscriptions(self) -> int:
+        """All subscriptions, a page at a time so that others have their turns; the epoch that they are at least of."""
+        epoch = (await self._store.epochs()).get("subscription", 0)
+        seen: set[str] = set()
+        last = ""
+        while page := await self._store.records("subscription", after=last, limit=LOADED_AT_ONCE):
+            self._index.add(page)
+            seen.update(record.id for record in page)
+            last = page[-1].id
+            await asyncio.sleep(0)
+        self._index.keep(seen)
+        return epoch
+
+    def _put(self, subscription_id: str, record: Record | None) -> None:
+        if record is None:
+            self._index.remove(subscription_id)
+        else:
+            self._index.add([record])
+
+    async def _catch_up(self) -> None:
+        """Take over what other processes changed, before a command needs it."""
+        self._behind = False
+        try:
+            await self._keep_index_in_step(Snapshot(epochs=await self._store.epochs()))
+        except StoreUnavailable as error:
+            self._behind = True
+            log.warning("writer.behind", reason=error.detail)
+            await self._hold()
+
+    @property
+    def _refuses(self) -> bool:
+        """Whether who does not want to wait is better told so."""
+        return not self._in_step() or (self._index_epoch is None and time.monotonic() - self._began > PATIENCE_SECONDS)
+
+    async def _hold(self) -> None:
+        """A moment in which nothing is committed."""
+        hasty = [waiting for waiting in self._queue if not waiting.patient] if self._refuses else []
+        if hasty:
+            self._queue = deque(waiting for waiting in self._queue if waiting.patient)
+            weight = sum(waiting.weight for waiting in hasty)
+            self._queued -= weight
+            self._make_room(weight)
+            self._fail(hasty, OutOfStep(_OUT_OF_STEP))
+        await asyncio.sleep(HOLD_SECONDS)
 
     def _apply(self, group: list[_Waiting], snapshot: Snapshot, asked: Needs) -> _Applied:
         view = View(snapshot, self._clock.new_id)
@@ -297,6 +410,8 @@ class Writer:
         changes.superseded += effects.superseded
         changes.uplinks += effects.uplinks
         changes.uplink_updates += effects.uplink_updates
+        if not effects.silent:
+            changes.feed += self._recording.rows(effects.changes, stamp)
         personal = NOTHING
         if self._personal is not None:
             self._personal.follow(effects.records)
@@ -354,10 +469,15 @@ class Writer:
                 self._index.put(Record(write.kind, write.id, write.body, write.version, write.keys))
         if written:
             self._index_epoch = changes.epochs["subscription"] + 1
+            self._subscriptions.set(len(self._index))
+            self._on_subscriptions([write.id for write in written])
 
 
 def _relied_on(snapshot: Snapshot, asked: Needs) -> dict[RecordKind, int]:
-    """The kinds whose records were read, and the subscriptions that were matched: they must not have moved meanwhile."""
+    """The kinds whose records were read, the subscriptions that were matched, and whether changes are recorded: they must
+    not have moved meanwhile.
+    """
     kinds: set[RecordKind] = {kind for kind, _ in asked.records | asked.found}
     kinds.add("subscription")
+    kinds.add(RECORDING)
     return {kind: snapshot.epochs.get(kind, 0) for kind in kinds - UNCOUNTED_KINDS}

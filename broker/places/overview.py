@@ -269,6 +269,7 @@ def _sensor(sensor: VirtualSensor, things: Behind, now: Micros) -> dict[str, Any
         "lastSeen": iso(last_seen) if last_seen is not None else None,
         "batteryPercent": state.battery_percent if state is not None else None,
         "batteryVolts": state.battery_volts if state is not None else None,
+        "batteryDerived": state.battery_derived if state is not None else False,
         "rssi": state.rssi if state is not None else None,
         "alarms": [alarm.id for alarm in things.alarms.get(sensor.id, ())],
     }

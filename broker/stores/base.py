@@ -7,7 +7,7 @@ which every commit that writes records of that kind moves on by one: caches comp
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol
 
@@ -41,6 +41,9 @@ RecordKind = Literal[
     "evolution",
     "reprocessing",
     "reprocessing_part",
+    "steering",
+    "replay",
+    "stream_use",
     "device_key",
     "oscore_state",
     "tick",
@@ -60,6 +63,7 @@ UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset(
         "evolution",
         "reprocessing",
         "reprocessing_part",
+        "replay",
         "oscore_state",
         "tick",
     }
@@ -69,10 +73,25 @@ UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset(
 BYTES_DROPPED: Final = "bytesDropped"
 """In a kept uplink's meta: its bytes are not kept any more. The whole message is still known by its frame key."""
 
+FOLLOWED_KINDS: frozenset[RecordKind] = frozenset({"subscription"})
+"""Kinds of which `TenantStore.moved` tells what changed: memory holds all of them."""
+MOVES_KEPT: Final = 10_000
+"""Commits of a followed kind whose ids are kept, count."""
+
 UplinkStatus = Literal["applied", "quarantined", "rejected", "discarded"]
 
 MOST_SORTED: Final = 100_000
 """Entities that are sorted in memory at most, count: only their sort keys are kept there, some 20 MB."""
+
+
+class PositionGone(Exception):
+    """The feed cannot be read on from a position: what came behind it is not kept any more."""
+
+
+ENTITY_DELETED: Final = "entityDeleted"
+"""In the lineage of a deleted attribute's history row: the entity went with it, and had these types."""
+HISTORY_ONLY: Final = "historyOnly"
+"""In the lineage of a history row that was added to the history alone: the entity did not change by it (5.6.11)."""
 
 
 class Conflict(Exception):
@@ -268,6 +287,44 @@ class Told(Struct, frozen=True):
     delivered_at: Micros
 
 
+class Backlog(Struct, frozen=True):
+    """What a subscription is owed, and what was given up on."""
+
+    owed: int = 0
+    """Rows in the outbox, count."""
+    oldest: Micros | None = None
+    """When the first of them was made."""
+    dead: int = 0
+    """Dead letters, count."""
+
+
+class FeedRow(Struct, frozen=True):
+    """One change of one entity, for those who follow all changes; kept for a while."""
+
+    version: int
+    entity_id: str
+    at: Micros
+    body: bytes
+    """JSON that `broker.pipeline.feed` made and reads."""
+
+
+class Tail(Protocol):
+    """Reads the feed on from a position, in the order of the commits, those of other processes too."""
+
+    @property
+    def position(self) -> str:
+        """Behind the last row that was given: where another tail goes on. Text without '.' and line ends."""
+        ...
+
+    async def read(self, seconds: float) -> list[tuple[str, FeedRow]]:
+        """(position behind it, row) of the next rows; waits so long for the first, then none. Raises PositionGone."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what it holds."""
+        ...
+
+
 class RecordWrite(Struct, frozen=True):
     """The next state of a record. `body` None deletes it. `expected` None: whatever is there; 0: must be absent."""
 
@@ -326,6 +383,7 @@ class ChangeSet:
     """(outbox row id, reason): moved to the dead letters, where they can be replayed from."""
     revived: list[str] = field(default_factory=list)
     """Ids of dead letters that go back to the outbox."""
+    feed: list[FeedRow] = field(default_factory=list)
     epochs: dict[RecordKind, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
@@ -340,6 +398,7 @@ class ChangeSet:
             or self.delivered
             or self.given_up
             or self.revived
+            or self.feed
         )
 
 
@@ -406,6 +465,12 @@ class TenantStore(Protocol):
 
     async def epochs(self) -> dict[RecordKind, int]:
         """The epochs as they are now."""
+        ...
+
+    async def moved(self, kind: RecordKind, since: int) -> tuple[int, set[str]] | None:
+        """An epoch of a followed kind, and the ids of all that was written of it by then since its epoch was `since`.
+        None where that is not known any more.
+        """
         ...
 
     async def entity(self, entity_id: str) -> StoredEntity | None:
@@ -509,8 +574,28 @@ class TenantStore(Protocol):
         """Rows owed to a subscription, in order, behind the row `after`."""
         ...
 
-    async def dead_letters(self, subscription_id: str, *, limit: int = 1000) -> list[tuple[OutboxRow, str]]:
-        """What was given up on for a subscription, in order, with the reason."""
+    async def dead_letters(
+        self, subscription_id: str, *, after: str = "", limit: int = 1000
+    ) -> list[tuple[OutboxRow, str]]:
+        """What was given up on for a subscription, in order, behind the row `after`, with the reason."""
+        ...
+
+    async def backlogs(self, subscription_ids: Collection[str] | None = None) -> dict[str, Backlog]:
+        """What these subscriptions are owed; those that are owed nothing are left out. None: all. Counted along an index."""
+        ...
+
+    async def history_between(self, since: int, until: int, limit: int) -> list[HistoryRow]:
+        """History rows of all entities with since <= version < until that still hold, in order of version: at least `limit`
+        where there are as many, and of the last version all, so that another call can go on behind it.
+        """
+        ...
+
+    async def tail(self, position: str | None) -> Tail:
+        """The feed from a position on; None: from now on. Raises PositionGone, also for what is no position."""
+        ...
+
+    async def forget_feed(self, before: Micros, limit: int) -> int:
+        """Delete at most `limit` rows of the feed from before a time: how many."""
         ...
 
     async def told(self, entity_id: str, version: int) -> list[Told]:
@@ -544,7 +629,9 @@ class TenantStore(Protocol):
         ...
 
     async def forget_letters(self, entity_ids: Collection[str], before: Micros) -> int:
-        """Delete for good what is owed, or was given up on, of changes of these entities before a time: how many."""
+        """Delete for good what is owed, was given up on, or stands in the feed, of changes of these entities before a
+        time: how many.
+        """
         ...
 
     async def lease(self, name: str, owner: str, seconds: float) -> bool:
@@ -553,6 +640,10 @@ class TenantStore(Protocol):
 
     async def release(self, names: Iterable[str], owner: str) -> None:
         """Give leases back early."""
+        ...
+
+    async def lease_holders(self, names: Collection[str]) -> dict[str, str]:
+        """Name -> owner, of those leases that are held. (An embedded store has none.)"""
         ...
 
 
@@ -569,6 +660,13 @@ class Store(Protocol):
 
     async def ping(self) -> None:
         """Raises StoreUnavailable when the store does not answer."""
+        ...
+
+    async def follow(self, moved: Callable[[str], None], alive: Callable[[], None]) -> None:
+        """Hear of what other processes write: `moved` is told the tenant whose epochs may have moved, `alive` is called at
+        least every other second while nothing can have been missed. Runs until cancelled; returns where there are no
+        other processes.
+        """
         ...
 
     async def tenant(self, name: str = "") -> TenantStore:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -19,12 +20,14 @@ from broker.config import Limits
 from broker.ending import end
 from broker.errors import StoreUnavailable
 from broker.jsonld.context import Context
-from broker.outbound import Outbound
+from broker.outbound import Transport
 from broker.stores.base import OutboxRow, TenantStore
+from broker.subscriptions.figures import measure
 from broker.subscriptions.lane import TROUBLE_SECONDS, Lane, Means, lease_name
 from broker.subscriptions.linked import NOTHING, Hidden
 from broker.subscriptions.periodic import LEASE as PERIODIC_LEASE
 from broker.subscriptions.periodic import Periodic
+from broker.subscriptions.receivers.telling import Telling
 from broker.subscriptions.settle import Settler
 from broker.subscriptions.state import DeliveryState
 from broker.subscriptions.waiting import Room
@@ -50,13 +53,14 @@ class Delivery:
 
     `owner` names this process in leases. `resolve_context` gives the names of a subscription's @context (None: the core
     one) and may raise LdContextNotAvailable. `shared`: other processes use the same store. `tenant`: notifications say it.
-    `personal` says what only granted subscriptions are told of; `limits`: of linked entities.
+    `personal` says what only granted subscriptions are told of; `limits`: of linked entities;
+    `telling` makes the messages to ready receivers.
     """
 
     def __init__(
         self,
         store: TenantStore,
-        outbound: Outbound,
+        outbound: Transport,
         settings: DeliverySettings,
         clock: Clock,
         owner: str,
@@ -66,6 +70,7 @@ class Delivery:
         tenant: str = "",
         personal: Callable[[], Awaitable[Hidden]] = _nothing_hidden,
         limits: Limits | None = None,
+        telling: Telling | None = None,
     ) -> None:
         limits = limits or Limits()
         self._store = store
@@ -82,6 +87,7 @@ class Delivery:
             room=Room(),
             personal=personal,
             join_entities=limits.join_entities,
+            telling=telling,
             tenant=tenant,
         )
         self._periodic = Periodic(
@@ -100,6 +106,9 @@ class Delivery:
         """Subscription id -> until when its lease is not asked for, because another process holds it."""
         self._group: asyncio.TaskGroup | None = None
         self._scanned = False
+        self._rescan = asyncio.Event()
+        self.lease_owner = owner if shared else ""
+        """What this process is called in leases; '' where it is the only one."""
         self._stopped = asyncio.Event()
         self._leases: list[str] = []
         """To give back at the end, once everything is written down."""
@@ -122,12 +131,15 @@ class Delivery:
         """How the delivery of a subscription stands here, where that is newer than what the store says; else None."""
         return self._settler.unwritten(subscription_id)
 
-    def refresh(self) -> None:
-        """Some subscription has changed: lanes read theirs again before they send. (Found out within a second anyway.)"""
-        self._means.generation += 1
+    def refresh(self, ids: Collection[str] | None = None) -> None:
+        """These subscriptions have changed (None: any may have): their lanes read them again before they send. (Found out
+        within a second anyway.)
+        """
         self._periodic.changed()
-        for lane in self._lanes.values():
-            lane.nudge()
+        if ids is None:
+            self._means.generation += 1
+        for lane in self._lanes.values() if ids is None else [self._lanes[one] for one in ids if one in self._lanes]:
+            lane.changed()
 
     async def run(self) -> None:
         """Deliver, until `stop` is called or this is cancelled. What was delivered is written down before it returns."""
@@ -138,6 +150,7 @@ class Delivery:
                     group.create_task(self._settler.run(), name="delivery settle"),
                     group.create_task(self._watch(), name="delivery watch"),
                     group.create_task(self._scan(), name="delivery scan"),
+                    group.create_task(measure(self._store, self._means.clock, tenant=self._means.tenant)),
                     group.create_task(self._periodic.run(), name="delivery periodic"),
                 ]
                 await self._stopped.wait()
@@ -206,20 +219,37 @@ class Delivery:
                 if lane is None or lane.closed or lane.idle:
                     self.look(subscription_id)
             self._scanned = True
-            await asyncio.sleep(SHARED_SCAN_SECONDS if self._means.shared else SCAN_SECONDS)
+            try:
+                async with asyncio.timeout(SHARED_SCAN_SECONDS if self._means.shared else SCAN_SECONDS):
+                    await self._rescan.wait()
+            except TimeoutError:
+                continue
+            self._rescan.clear()
 
     async def _watch(self) -> None:
-        """Notice changed subscriptions by their epoch."""
-        known: int | None = None
+        """Notice changed subscriptions, and what an operator says of them, by their epochs."""
+        known: tuple[int, int] | None = None
         while True:
             try:
-                epoch = (await self._store.epochs()).get("subscription", 0)
+                epochs = await self._store.epochs()
+                now = (epochs.get("subscription", 0), epochs.get("steering", 0))
             except StoreUnavailable:
-                epoch = known if known is not None else 0
-            if epoch != known:
+                now = known if known is not None else (0, 0)
+            if known is None or now[1] != known[1]:
+                # Operators are few: all lanes look again.
                 self.refresh()
-            known = epoch
+                self._rescan.set()
+            elif now[0] != known[0]:
+                await self._follow(known[0])
+            known = now
             await asyncio.sleep(WATCH_SECONDS)
+
+    async def _follow(self, since: int) -> None:
+        """Refresh what changed since an epoch."""
+        moved = None
+        with suppress(StoreUnavailable):
+            moved = await self._store.moved("subscription", since)
+        self.refresh(moved[1] if moved is not None else None)
 
     async def _settle_last(self) -> None:
         try:

@@ -8,7 +8,7 @@ buckets of its entity's id and types and of the attributes it changed. Within a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from itertools import product
 
 import structlog
@@ -56,13 +56,20 @@ class SubscriptionIndex:
         return subscription is not None and subscription.notification.show_changes
 
     def replace(self, records: Iterable[Record]) -> None:
-        """These and no others. Those that are here in the same version cost nothing."""
-        kept = set()
+        """These and no others."""
+        all_of_them = list(records)
+        self.add(all_of_them)
+        self.keep({record.id for record in all_of_them})
+
+    def add(self, records: Iterable[Record]) -> None:
+        """Put these, but for those that are here in the same version: they cost nothing."""
         for record in records:
-            kept.add(record.id)
             if self._versions.get(record.id) != record.version:
                 self.put(record)
-        for subscription_id in self._versions.keys() - kept:
+
+    def keep(self, ids: Set[str]) -> None:
+        """Remove all others."""
+        for subscription_id in self._versions.keys() - ids:
             self.remove(subscription_id)
 
     def put(self, record: Record) -> None:
@@ -100,23 +107,20 @@ class SubscriptionIndex:
 
         `granted`: the change is told only to subscriptions that are granted personal data.
         """
-        entity = change.entity
         return [
             subscription.id
             for subscription in self._candidates(change, now, granted=granted)
-            if subscription.id not in self._linked
-            and any(selector.matches(entity) for selector in subscription.selectors)
+            if subscription.id not in self._linked and subscription.selects(change)
         ]
 
     def match_linked(self, change: EntityChange, now: Micros, *, granted: bool = False) -> list[Subscription]:
         """Subscriptions that `change` may trigger: whether, the entities say that it links to (`Selector.linked`)."""
         if not self._linked:
             return []
-        entity = change.entity
         return [
             subscription
             for subscription in self._candidates(change, now, granted=granted)
-            if subscription.id in self._linked and any(selector.matches(entity) for selector in subscription.selectors)
+            if subscription.id in self._linked and subscription.selects(change)
         ]
 
     def _candidates(self, change: EntityChange, now: Micros, *, granted: bool) -> list[Subscription]:

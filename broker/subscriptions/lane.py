@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -21,14 +21,18 @@ from broker.config import Limits
 from broker.errors import BrokerError, StoreUnavailable
 from broker.jsonio import dumps
 from broker.jsonld.context import Context
-from broker.outbound import HostResting, Outbound, OutboundError
+from broker.outbound import HostResting, Message, OutboundError, Transport
 from broker.stores.base import ChangeSet, OutboxRow, TenantStore
 from broker.subscriptions.linked import Hidden, linked_to
 from broker.subscriptions.model import UNLIMITED
 from broker.subscriptions.notify import render_notification
 from broker.subscriptions.owed import INTERVAL, Owed, coalesce, read_owed
+from broker.subscriptions.receivers.render import at_once
+from broker.subscriptions.receivers.telling import Telling
 from broker.subscriptions.settle import Settler
+from broker.subscriptions.signing import valid_secrets
 from broker.subscriptions.state import DeliveryState, read_state
+from broker.subscriptions.steering import Steering, read_steering
 from broker.subscriptions.subscription import Subscription, compile_subscription
 from broker.subscriptions.waiting import Room, Waiting
 
@@ -42,6 +46,12 @@ SWEEP_ROWS = 1000
 """Rows dropped or given up at a time."""
 LINGER_SECONDS = 5.0
 """An idle lane keeps what it knows of its subscription this long."""
+PAUSED_SECONDS = 3600.0
+"""How long a lane that an operator paused sleeps before it looks again; word of a change wakes it."""
+REPLAYED = "-replay-"
+"""In the id of a row that a replay made, before the replay's own id."""
+REPLAY_HEADER = "Knutpunkt-Replay"
+"""Marks a notification that was sent before: its value is the replay's id."""
 TROUBLE_SECONDS = 1.0
 """Pause when the store does not answer, or after a fault of ours."""
 
@@ -56,7 +66,7 @@ class Means:
     """What all lanes share."""
 
     store: TenantStore
-    outbound: Outbound
+    outbound: Transport
     settings: DeliverySettings
     clock: Clock
     owner: str
@@ -69,6 +79,8 @@ class Means:
     """What is personal now: only a granted subscription is told of it, by a join too."""
     join_entities: int = Limits().join_entities
     """Linked entities of one notification at most."""
+    telling: Telling | None = None
+    """What messages to ready receivers are made with."""
     tenant: str = ""
     """Said in every notification (5.5.10); '' for the default one."""
     generation: int = 0
@@ -98,10 +110,15 @@ class Lane:
         self._waiting = Waiting(subscription_id, means.store, means.settler, means.room, behind=behind)
         self._head: _Head | None = None
         self._wake = asyncio.Event()
-        self._generation = -1
+        self._changes = 0
+        self._generation = (-1, 0)
+        """Of all subscriptions and of this one, when it was read."""
         self._subscription: Subscription | None = None
         self._version = 0
         self._names: Context | None = None
+        self._steering = Steering()
+        self._steered = 0
+        """The version of what is steered by."""
         self._state: DeliveryState | None = None
         self._rests_until: Micros = 0
         self._leased = False
@@ -126,7 +143,12 @@ class Lane:
         self._wake.set()
 
     def nudge(self) -> None:
-        """Something changed: the subscription, or the broker is stopping."""
+        """The broker is stopping."""
+        self._wake.set()
+
+    def changed(self) -> None:
+        """The subscription may have changed."""
+        self._changes += 1
         self._wake.set()
 
     async def run(self) -> None:
@@ -160,6 +182,9 @@ class Lane:
         if subscription is None:
             await self._drop()
             return
+        if self._steering.paused:
+            await self._pause(PAUSED_SECONDS)
+            return
         if self._head is None and not self._waiting:
             if self._waiting.behind:
                 await self._waiting.read()
@@ -173,15 +198,17 @@ class Lane:
             await self._give_up(None, "The subscription expired before this could be delivered.")
             return
         if status == "paused":
-            oldest = self._head.oldest if self._head is not None else self._waiting.first_at
+            oldest = self._since(self._head.oldest if self._head is not None else self._waiting.first_at)
             if now >= oldest + self._horizon:
                 await self._give_up(now - self._horizon, "The subscription was paused.")
             else:
                 await self._pause(min((oldest + self._horizon - now) / SECOND, 3600.0))
             return
+        oldest = self._head.oldest if self._head is not None else self._waiting.first_at
         due = max(
             self._state.next_attempt,
             self._rests_until,
+            oldest + int(subscription.digest * SECOND) if subscription.digest else 0,
             self._state.last_notification + int(subscription.throttling * SECOND) if subscription.throttling else 0,
         )
         if due > now:
@@ -199,6 +226,8 @@ class Lane:
             head = self._head = _Head([row.id], row.created_at, row.created_at, [read_owed(row)])
             if head.entries[0].trigger == INTERVAL:
                 await self._take_tick(head)
+            elif subscription.rules is not None and subscription.digest:
+                await self._take_some(head, at_once(subscription.rules.receiver))
         while subscription.throttling and len(head.rows) < WINDOW_ROWS:
             if not self._waiting:
                 if not self._waiting.behind:
@@ -213,16 +242,21 @@ class Lane:
 
     async def _take_tick(self, head: _Head) -> None:
         """The other entities of a periodic notification."""
-        while len(head.rows) < TICK_ENTITIES:
+        await self._take_some(head, TICK_ENTITIES, head.entries[0].tick)
+
+    async def _take_some(self, head: _Head, most: int, beginning: str = "") -> None:
+        """More rows, each as it is, as long as their ids have that beginning; what is left goes into the next message."""
+        while len(head.rows) < most:
             if not self._waiting:
                 if not self._waiting.behind:
                     return
                 await self._waiting.read(after=head.rows[-1])
                 continue
-            if not self._waiting.next_id.startswith(head.entries[0].tick):
+            if not self._waiting.next_id.startswith(beginning):
                 return
             row = self._waiting.pop()
             head.rows.append(row.id)
+            head.newest = row.created_at
             head.entries.append(read_owed(row))
 
     # --- sending ---
@@ -230,28 +264,19 @@ class Lane:
     async def _send(self, subscription: Subscription, head: _Head) -> None:
         assert self._state is not None
         endpoint = subscription.notification.endpoint
-        most = self._means.settings.timeout_seconds
         settler = self._means.settler
         try:
-            if self._names is None:
-                self._names = await self._means.resolve_context(subscription.context)
-            linked = await linked_to(subscription, head.entries, self._names, self._means)
-            payload, headers = render_notification(subscription, head.entries, self._names, linked)
-            if payload is None:
-                self._head = None  # of what is picked, nothing is there
+            message = await self._message(subscription, head)
+            if message is None:
+                version, self._generation = self._version, (-1, 0)
+                if await self._refresh() is None or self._version != version:
+                    return  # it was owed by other rules than those that leave nothing to tell: again, by them
+                self._head = None  # of what is picked, nothing is there; or a receiver's rules leave nothing to tell
                 settler.dropped(self.subscription_id, head.rows)
                 return
-            if self._means.tenant:
-                headers["NGSILD-Tenant"] = self._means.tenant
             settler.under_way(self.subscription_id, self._state.sending(self._means.clock.now()))
             try:
-                answer = await self._means.outbound.post(
-                    endpoint.uri,
-                    dumps(payload),
-                    headers,
-                    min(endpoint.timeout or most, most),
-                    failed_before=self._state.attempts > 0,
-                )
+                await self._means.outbound.send(message)
             finally:
                 settler.under_way(self.subscription_id, None)
         except StoreUnavailable:
@@ -261,6 +286,9 @@ class Lane:
             self._rests_until = self._means.clock.now() + int(
                 resting.retry_after * (1 + random.random() / 4) * SECOND  # noqa: S311 - jitter, no secret
             )
+            assert self._state is not None
+            self._state = self._state.resting(self._rests_until, resting.reason)
+            self._means.settler.state(self.subscription_id, self._state)
             await self._too_old(resting.reason)
             return
         except (OutboundError, BrokerError) as error:
@@ -270,10 +298,39 @@ class Lane:
             log.exception("notification.not_rendered", subscription=self.subscription_id, row=head.rows[-1])
             await self._failed(endpoint.cooldown, "The notification could not be written; the broker's log says why.")
             return
-        if answer.ok:
-            self._succeeded(head)
-        else:
-            await self._failed(endpoint.cooldown, f"'{endpoint.uri}' answered {answer.status}.")
+        self._succeeded(head)
+
+    async def _message(self, subscription: Subscription, head: _Head) -> Message | None:
+        """What to send; None: nothing, after all."""
+        most, now = self._means.settings.timeout_seconds, self._means.clock.now()
+        failed_before = self._state is not None and self._state.attempts > 0
+        if subscription.rules is not None:
+            assert self._means.telling is not None
+            message = await self._means.telling.message(subscription, head.entries, now, most)
+            return replace(message, failed_before=failed_before) if message is not None else None
+        if self._names is None:
+            self._names = await self._means.resolve_context(subscription.context)
+        linked = await linked_to(subscription, head.entries, self._names, self._means)
+        payload, headers = render_notification(subscription, head.entries, self._names, linked)
+        if payload is None:
+            return None
+        _, replayed, replay = head.rows[-1].partition(REPLAYED)
+        if replayed:
+            headers[REPLAY_HEADER] = replay
+        if self._means.tenant:
+            headers["NGSILD-Tenant"] = self._means.tenant
+        endpoint = subscription.notification.endpoint
+        return Message(
+            uri=endpoint.uri,
+            body=dumps(payload),
+            headers=headers,
+            timeout=min(endpoint.timeout or most, most),
+            id=payload["id"],
+            info=endpoint.notifier_info,
+            secrets=valid_secrets(subscription.signing, now),
+            at=now // SECOND,
+            failed_before=failed_before,
+        )
 
     def _succeeded(self, head: _Head) -> None:
         assert self._state is not None
@@ -321,12 +378,17 @@ class Lane:
 
     @property
     def _horizon(self) -> Micros:
-        return int(self._means.settings.give_up_hours * 3600 * SECOND)
+        gathering = self._subscription.digest if self._subscription is not None else 0.0
+        return int((self._means.settings.give_up_hours * 3600 + gathering) * SECOND)
+
+    def _since(self, created_at: Micros) -> Micros:
+        """Since when a row counts as owed: not from before it was revived, or waited for a pause to end."""
+        return max(created_at, self._steering.fresh_at)
 
     async def _too_old(self, reason: str) -> None:
         """Give up on what has been tried for too long."""
         before = self._means.clock.now() - self._horizon
-        if self._head is not None and self._head.oldest <= before:
+        if self._head is not None and self._since(self._head.oldest) <= before:
             await self._give_up(before, reason)
 
     async def _give_up(self, before: Micros | None, reason: str) -> None:
@@ -339,7 +401,7 @@ class Lane:
         while True:
             await self._means.settler.flush()
             rows = await self._means.store.outbox(self.subscription_id, limit=SWEEP_ROWS)
-            old = [row.id for row in rows if before is None or row.created_at <= before]
+            old = [row.id for row in rows if before is None or self._since(row.created_at) <= before]
             if not old:
                 return
             self._means.settler.given_up(self.subscription_id, [(row, reason) for row in old])
@@ -370,14 +432,15 @@ class Lane:
     # --- what it stands on ---
 
     async def _refresh(self) -> Subscription | None:
-        """The subscription as it is; read again when any has changed."""
-        generation = self._means.generation
+        """The subscription as it is; read again when it may have changed."""
+        generation = (self._means.generation, self._changes)
         if self._generation == generation:
             return self._subscription
         record = await self._means.store.record("subscription", self.subscription_id)
         if self._state is None:
             kept = await self._means.store.record("delivery_state", self.subscription_id)
             self._state = read_state(kept.body if kept is not None else None)
+        await self._follow_steering()
         if record is None:
             self._subscription = None
         elif self._subscription is None or record.version != self._version:
@@ -388,6 +451,20 @@ class Lane:
             self._names = None
         self._generation = generation
         return self._subscription
+
+    async def _follow_steering(self) -> None:
+        """An operator's word. Whatever it is, what is in memory may not be what is owed any more."""
+        record = await self._means.store.record("steering", self.subscription_id)
+        version = record.version if record is not None else 0
+        if version == self._steered:
+            return
+        self._steered, self._steering = version, read_steering(record)
+        self._head = None
+        self._waiting.forget()
+        if self._state is not None and not self._steering.paused:
+            self._state = self._state.at_once()
+            self._rests_until = 0
+        log.info("delivery.steered", subscription=self.subscription_id, paused=self._steering.paused)
 
     async def _lease(self) -> bool:
         if not self._means.shared or self._leased:

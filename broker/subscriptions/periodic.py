@@ -191,15 +191,14 @@ class Periodic:
         kept = {record.id: record for record in await self._store.records("tick")}
         self._periodic = {}
         for record in records:
+            known = kept.pop(record.id, None)
             try:
                 subscription = compile_subscription(record.body, UNLIMITED)
+                tick = tick_of(record, subscription.interval, known)
             except (BrokerError, LookupError, TypeError, ValueError) as error:
                 log.error("subscription.unreadable", subscription=record.id, reason=repr(error))
                 continue
-            known = kept.pop(record.id, None)
-            self._periodic[record.id] = _Periodic(
-                subscription, tick_of(record, subscription.interval, known), known.version if known is not None else 0
-            )
+            self._periodic[record.id] = _Periodic(subscription, tick, known.version if known is not None else 0)
         self._epoch = epoch
         if kept and await self._lease():
             version = self._clock.stamp().version

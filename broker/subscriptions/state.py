@@ -27,6 +27,8 @@ class DeliveryState:
     last_notification: Micros = 0
     last_success: Micros = 0
     last_failure: Micros = 0
+    rests_until: Micros = 0
+    """The endpoint's host did not answer lately, whoever asked: not tried before; 0 when it answers."""
 
     def sending(self, now: Micros) -> DeliveryState:
         """While one is on its way: it counts as sent (5.8.6), whatever becomes of it."""
@@ -49,6 +51,7 @@ class DeliveryState:
         return replace(
             self,
             attempts=self.attempts + 1,
+            rests_until=0,
             next_attempt=now + int(max(pause(self.attempts, settings, jitter), cooldown) * SECOND),
             last_error=error[:ERROR_CHARACTERS],
             times_sent=self.times_sent + 1,
@@ -56,6 +59,10 @@ class DeliveryState:
             last_notification=now,
             last_failure=now,
         )
+
+    def resting(self, until: Micros, why: str) -> DeliveryState:
+        """Nothing was tried: its host is left alone."""
+        return replace(self, rests_until=until, last_error=why[:ERROR_CHARACTERS])
 
     def at_once(self) -> DeliveryState:
         """To be tried again without waiting."""

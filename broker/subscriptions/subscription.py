@@ -14,11 +14,12 @@ from typing import Any, Literal
 from broker.clock import Micros
 from broker.config import Limits
 from broker.errors import BadRequestData, OperationNotSupported, TooComplexQuery
+from broker.ngsild.change import EntityChange
 from broker.ngsild.fallback import NATIVE, Version
 from broker.ngsild.language import parse_languages
 from broker.ngsild.model import Entity, Iri
 from broker.ngsild.names import is_uri
-from broker.query.ast import EntityQuery, GeoQuery, Q, ScopeQuery
+from broker.query.ast import EntityQuery, GeoQuery, HasType, Q, ScopeQuery
 from broker.query.builder import names_of
 from broker.query.geo import parse_geo
 from broker.query.linked import LinkedMatcher, compile_linked, depth_of
@@ -28,7 +29,11 @@ from broker.query.q import parse_q
 from broker.query.scope import parse_scope
 from broker.query.types import parse_types
 from broker.subscriptions import members
+from broker.subscriptions.endpoint import Endpoint
 from broker.subscriptions.params import NotificationParams, read_notification
+from broker.subscriptions.receivers.model import RECEIVER
+from broker.subscriptions.receivers.rules import Rules, compile_rules
+from broker.subscriptions.signing import Secret, read_secrets
 
 Status = Literal["active", "paused", "expired"]
 
@@ -110,8 +115,23 @@ class Subscription:
     """The @context to notify with: a URL, or what may stand in '@context'; None for the core one."""
     granted: bool = False
     """Whether it was made by somebody who may see personal data, and so is told of it."""
+    signing: tuple[Secret, ...] = ()
+    """What notifications are signed with; none: they are not."""
     context_url: str | None = None
     """What names `context` in a Link header, where that is not its only URL (5.13.1)."""
+    rules: Rules | None = None
+    """Of a ready receiver: they decide what is told, and in which words."""
+
+    @property
+    def digest(self) -> float:
+        """For how long what happens is gathered into one message, seconds; 0: it is not."""
+        return self.rules.receiver.digest_minutes * 60 if self.rules is not None else 0.0
+
+    def selects(self, change: EntityChange) -> bool:
+        """Whether a change is of an entity that it selects (but for what q asks of linked ones)."""
+        if self.rules is not None:
+            return self.rules.tells(change)
+        return any(selector.matches(change.entity) for selector in self.selectors)
 
     def status(self, now: Micros) -> Status:
         """5.2.12."""
@@ -122,12 +142,41 @@ class Subscription:
 
 def compile_subscription(body: dict[str, Any], limits: Limits) -> Subscription:
     """The subscription of a stored body. Raises BadRequestData, OperationNotSupported, TooComplexQuery."""
+    if RECEIVER in body:
+        return _of_receiver(body, limits)
     document: dict[str, Any] = body["document"]
     terms: dict[str, dict[str, Iri]] = body["terms"]
     subscription = read_subscription(
         body["id"], document, body.get("context"), lambda member: terms.get(member, {}).__getitem__, limits
     )
-    return replace(subscription, context_url=body.get("contextUrl"), granted=body.get("granted") is True)
+    return replace(
+        subscription,
+        context_url=body.get("contextUrl"),
+        granted=body.get("granted") is True,
+        signing=read_secrets(body),
+    )
+
+
+def _of_receiver(body: dict[str, Any], limits: Limits) -> Subscription:
+    """A ready receiver, as a subscription to all that its rules look at."""
+    rules = compile_rules(body, limits)
+    return Subscription(
+        id=body["id"],
+        selectors=tuple(_selector(EntityQuery(types=HasType(kind))) for kind in rules.types),
+        watched=frozenset(),
+        triggers=frozenset({*_ATTRIBUTE_TRIGGERS, "entityCreated"}),
+        notification=NotificationParams(Endpoint(uri=""), show_changes=True),
+        throttling=0.0,
+        interval=0.0,
+        datasets=frozenset(),
+        languages=(),
+        conformance=NATIVE,
+        expires_at=None,
+        active=rules.receiver.active,
+        context=None,
+        granted=body.get("granted") is True,
+        rules=rules,
+    )
 
 
 def read_subscription(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from broker.stores.base import ChangeSet, TenantStore, Told
+from broker.stores.base import Backlog, ChangeSet, TenantStore, Told
 from tests.support.stores import MOMENT, outbox_row
 
 ONE, TWO = "urn:sub:1", "urn:sub:2"
@@ -55,3 +55,30 @@ async def test_what_is_dropped_was_told_to_nobody(tenant: TenantStore) -> None:
     await tenant.commit(ChangeSet(outbox=[row]))
     await tenant.commit(ChangeSet(delivered=[row.id]))
     assert await tenant.told(row.entity_id, 1) == []
+
+
+async def test_a_backlog_is_counted_by_subscription_with_its_oldest_row_and_dead_letters(tenant: TenantStore) -> None:
+    rows = [outbox_row(n, ONE) for n in (1, 2, 3)] + [outbox_row(9, TWO)]
+    await tenant.commit(ChangeSet(outbox=rows))
+    await tenant.commit(ChangeSet(given_up=[(rows[0].id, "410")]))
+    one, two = Backlog(2, rows[1].created_at, 1), Backlog(1, rows[3].created_at, 0)
+    assert await tenant.backlogs() == {ONE: one, TWO: two}
+    assert await tenant.backlogs([ONE, "urn:sub:none"]) == {ONE: one}
+    await tenant.commit(ChangeSet(delivered=[rows[1].id, rows[2].id]))
+    assert await tenant.backlogs([ONE]) == {ONE: Backlog(0, None, 1)}
+
+
+async def test_dead_letters_come_page_by_page(tenant: TenantStore) -> None:
+    rows = [outbox_row(n, ONE) for n in range(5)]
+    await tenant.commit(ChangeSet(outbox=rows))
+    await tenant.commit(ChangeSet(given_up=[(row.id, "410") for row in rows]))
+    assert await tenant.dead_letters(ONE, after=rows[1].id, limit=2) == [(rows[2], "410"), (rows[3], "410")]
+    assert await tenant.dead_letters(ONE, after=rows[4].id) == []
+
+
+async def test_who_holds_a_lease_can_be_asked(tenant: TenantStore) -> None:
+    assert await tenant.lease("delivery:a", "one", 60)
+    assert await tenant.lease("delivery:b", "one", 60)
+    await tenant.release(["delivery:b"], "one")
+    # An embedded store has one process, and no leases.
+    assert await tenant.lease_holders(["delivery:a", "delivery:b"]) in ({}, {"delivery:a": "one"})

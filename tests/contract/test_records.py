@@ -103,3 +103,18 @@ async def test_a_change_set_that_relied_on_an_epoch_that_moved_is_a_conflict(ten
         await tenant.commit(ChangeSet(records=[record("device_state", "d", 3)], epochs={"binding": seen["binding"]}))
     state = await tenant.record("device_state", "d")
     assert state is not None and state.version == 2
+
+
+async def test_what_moved_of_a_followed_kind_is_told_since_any_epoch_that_is_remembered(tenant: TenantStore) -> None:
+    assert await tenant.moved("subscription", 0) == (0, set())
+    epochs = [0]
+    for ids in (["a", "b"], ["c"], ["a"]):
+        writes = [record("subscription", one) if one != "c" else record("device", "c") for one in ids]
+        await tenant.commit(ChangeSet(records=writes))
+        epochs.append((await tenant.epochs()).get("subscription", 0))
+    assert await tenant.moved("subscription", epochs[0]) == (epochs[-1], {"a", "b"})
+    assert await tenant.moved("subscription", epochs[2]) == (epochs[-1], {"a"})
+    await tenant.commit(ChangeSet(records=[RecordWrite("subscription", "b", None, 9)]))
+    assert await tenant.moved("subscription", epochs[-1]) == (epochs[-1] + 1, {"b"})
+    assert await tenant.moved("subscription", epochs[-1] + 1) == (epochs[-1] + 1, set())
+    assert await tenant.moved("subscription", epochs[-1] + 5) is None

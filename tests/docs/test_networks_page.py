@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from adapters.members import NotUnderstood
 from adapters.mqtt.networks.known import BUILT_IN, choice, networks
+from broker.codecs.base import CodecError
 from broker.config import Limits, Settings
 from tests.docs.commands import ROOT
 
@@ -41,11 +43,32 @@ def test_usual_topics_are_those_that_the_page_names() -> None:
             assert server.topics[0] in row
 
 
-def test_the_module_that_the_page_shows_reads_its_messages() -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", EXTENDING, re.DOTALL)
+BLOCKS = re.findall(r"```python\n(.*?)```", EXTENDING, re.DOTALL)
+"""Of the page on extending: a codec, a network's module, the entry of a recorded message."""
+
+
+def _run(block: str) -> dict[str, Any]:
     made: dict[str, Any] = {}
     exec(compile(block, "docs/extending.md", "exec"), made)
-    server = made["SERVER"]
+    return made
+
+
+def test_the_codec_that_the_page_shows_reads_its_example() -> None:
+    codec = _run(BLOCKS[0])["Acme"]()
+    found = re.search(r'`(\{"model": "thermo".*?\}\})`', EXTENDING)
+    assert found is not None
+    example = json.loads(found[1])
+    read = codec.decode(bytes.fromhex(example["bytes"]), example["fPort"], 0)
+    assert {one.quantity: one.value for one in read} == example["values"]
+    assert codec.decode(bytes.fromhex("017fff"), 2, 0) == []
+    with pytest.raises(CodecError, match="Byte 0: type 9 is not known"):
+        codec.decode(b"\x09", 2, 0)
+
+
+def test_the_module_that_the_page_shows_reads_its_messages() -> None:
+    _, module, entry = BLOCKS
+    server = _run(module)["SERVER"]
+    assert "Recorded(" in entry
     assert server.knows("example/1", b"")
     body = b'{"eui": "A81758FFFE03F6C2", "time": "2026-03-02T08:15:42Z", "payload": "0100e1", "rssi": -97}'
     given = {"source": "mqtt:example", "received_at": 1772439630000000, "limits": Limits()}

@@ -14,7 +14,13 @@ PAGES = [
     page.relative_to(ROOT).as_posix()
     for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "deploy/README.md")
 ]
-SAMPLES = {"KNUTPUNKT_HTTP_PORT": "1", "KNUTPUNKT_COAP_ENABLED": "true"}
+SAMPLES = {
+    "KNUTPUNKT_HTTP_PORT": "1",
+    "KNUTPUNKT_COAP_ENABLED": "true",
+    "KNUTPUNKT_COAP_PLAIN": "true",
+    "KNUTPUNKT_COAP_DTLS": "true",
+    "KNUTPUNKT_COAP_KEY_SECRET": "ab" * 32,
+}
 
 
 def test_the_page_of_settings_is_as_the_settings_are() -> None:

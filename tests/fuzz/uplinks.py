@@ -23,7 +23,7 @@ from broker.codecs.downlink import check_values, encode, script_data
 from broker.codecs.object import MappedObject, decode_named
 from broker.codecs.quantities import quantity, quantity_names
 from broker.codecs.reading import MAX_MEASUREMENTS
-from broker.codecs.registry import JAVASCRIPT, NAMED_VALUES, OBJECT, codec, codec_names, decode
+from broker.codecs.registry import JAVASCRIPT, LWM2M, NAMED_VALUES, OBJECT, codec, codec_names, decode
 from broker.config import Limits
 from broker.devices.check import check_id, check_model
 from broker.devices.model import DeviceModel, Quantity
@@ -181,7 +181,7 @@ VECTORS: Final = [
     for file in sorted((FOLDER / "codecs").glob("*.json"))
     for one in orjson.loads(file.read_bytes())["vectors"]
 ]
-OF_BYTES: Final = [name for name in codec_names() if name not in (OBJECT, NAMED_VALUES, JAVASCRIPT)]
+OF_BYTES: Final = [name for name in codec_names() if name not in (OBJECT, NAMED_VALUES, JAVASCRIPT, LWM2M)]
 
 
 def payloads() -> st.SearchStrategy[tuple[str, int, bytes, Micros]]:

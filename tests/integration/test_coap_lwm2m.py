@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,12 +12,17 @@ import cbor2
 import pytest
 from aiocoap import Code, Context, Message, resource
 
+from adapters.coap.lwm2m import Registry
+from adapters.coap.messages import Heard
+from adapters.coap.peer import Peer
 from adapters.coap.server import CoapIntake
+from adapters.coap.speakers import Speakers
 from broker.clock import SECOND, Clock
 from broker.config import Coap, Limits
 from broker.errors import Overloaded
 from tests.integration.test_coap_intake import free_udp_port
 from tests.support.intake import RecordingIntake
+from tests.support.keyring import Keyring
 
 NOW = 1_780_000_000 * SECOND
 DEVICE = "350457790000001"
@@ -144,6 +149,76 @@ async def test_a_notification_is_acknowledged_after_the_commit_and_comes_again_u
         assert told(intake)[-1] == ("/3303/0/5700", 7)
 
 
+async def test_a_notification_of_many_blocks_is_taken_whole() -> None:
+    intake, port = RecordingIntake(), free_udp_port()
+    async with served(intake, port), device_of(port) as device:
+        many = {f"{number}": float(number) for number in range(5000, 5300)}
+        device.temperature.resources = dict(many)
+        await device.register(links=b'</>;rt="oma.lwm2m";ct="60 112",</3303/0>')
+        await intake.until(lambda: len(told(intake)) == 300)
+        device.temperature.measure(-5.5)
+        await intake.until(lambda: len(told(intake)) == 601)
+        assert dict(told(intake)[300:]) == {f"/3303/0/{name}": value for name, value in (many | {"5700": -5.5}).items()}
+        assert len(intake.uplinks) == 3
+
+
+async def test_a_device_whose_key_is_revoked_is_not_heard_though_it_is_observed() -> None:
+    intake, keyring = RecordingIntake(), Keyring({"meter.psk": DEVICE})
+    registry = Registry(intake, Clock(lambda: NOW), Limits(), 10, Speakers(keyring, plain=False))
+    peer, asker = Endpoint(), Observer()
+    peer.asker = asker
+    register = Message(code=Code.POST, uri_path=("rd",), uri_query=("lwm2m=1.1",), payload=LINKS, _mid=1, _token=b"t")
+    register.remote = peer
+    assert (await registry.serve(register, [])).code == Code.CREATED
+    async with asyncio.timeout(10):
+        while len(asker.heard) < 2:
+            await asyncio.sleep(0.01)
+
+    async def notify(value: float) -> bool:
+        message = Message(
+            code=Code.CONTENT, payload=b'[{"n":"/3303/0/5700","v":%f}]' % value, content_format=110, _mid=2, _token=b"o"
+        )
+        message.remote = peer
+        return await asker.heard[0](message)
+
+    assert await notify(21)
+    assert told(intake) == [("/3303/0/5700", 21)]
+    keyring.revoked.add("meter.psk")
+    assert not await notify(22)
+    assert len(told(intake)) == 1
+
+
+class Endpoint:
+    """A device in a session that its key proved."""
+
+    device, key_id, connection = DEVICE, "meter.psk", b"session"
+    key: Hashable = "session"
+    blockwise_key = "session"
+    hostinfo = "127.0.0.1:5683"
+    asker: Any = None
+
+    def send(self, datagram: bytes) -> None:
+        """Nothing is sent here."""
+
+
+class Observer:
+    """Answers whoever observes, and keeps what hears of it."""
+
+    def __init__(self) -> None:
+        self.heard: list[Heard] = []
+
+    async def ask(self, peer: Peer, request: Message, heard: Heard | None = None) -> Message:
+        """2.05 and an empty observation."""
+        if heard is not None:
+            self.heard.append(heard)
+        answer = Message(code=Code.CHANGED, observe=1, _token=b"o", _mid=9)
+        answer.remote = peer
+        return answer
+
+    def forget(self, token: bytes) -> None:
+        """Nothing is kept here."""
+
+
 async def test_a_device_sends_what_it_has_gathered() -> None:
     intake, port = RecordingIntake(), free_udp_port()
     pack = b'[{"bn":"/3303/0/","bt":1779999000,"n":"5700","v":20},{"n":"5700","v":21,"t":60}]'
@@ -171,6 +246,9 @@ async def test_a_registration_that_breaks_a_rule_is_refused() -> None:
             answer = await device.ask(Code.POST, f"/rd?{query}", links, content_format=40)
             assert answer.code == code, answer.payload
         assert server.registry.count == 0
+        # What is not understood is kept; another version of LwM2M is.
+        assert [one.raw for one in intake.rejected] == [LINKS, LINKS, b"<</3/0>"]
+        assert "'lt' must be a lifetime in seconds" in intake.rejected[1].reason
         await device.register()
         full = await device.ask(Code.POST, "/rd?ep=another&lwm2m=1.1", LINKS, content_format=40)
         assert full.code == Code.SERVICE_UNAVAILABLE

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiocoap import Code, Message
+from aiocoap import Code, Message, oscore
 from aiocoap.numbers.types import CON
 from click.testing import CliRunner
 
@@ -105,7 +105,7 @@ async def here(tmp_path: Path) -> AsyncIterator[Served]:
 async def test_a_device_is_known_by_its_key_over_restarts(served: Served) -> None:
     key = await served.key()
     folder = served.folder / key["id"]
-    async with oscore_client(folder, served.port) as device:
+    async with recorded(served.port) as (port, _, answers), oscore_client(folder, port) as device:
         assert str((await device.post("/up", PACK % 1, 110)).code) == "2.04 Changed"
         assert str((await device.post(f"/up/{METER}", PACK % 2, 110)).code) == "2.04 Changed"
         # Killed: the replay window is not known, and the device proves that it is fresh. It notices nothing.
@@ -117,13 +117,17 @@ async def test_a_device_is_known_by_its_key_over_restarts(served: Served) -> Non
         answer = await device.post("/up/someone-else", PACK % 9, 110)
         assert str(answer.code) == "4.03 Forbidden"
         assert await served.volumes() == [1, 2, 3, 4]
+    # Each answer has a number of ours that comes never again; one without would be encrypted with the request's nonce.
+    numbers = [oscore.verify_start(Message.decode(one)).get(oscore.COSE_PIV) for one in answers]
+    assert None not in numbers
+    assert len(set(numbers)) == len(numbers) >= 6
     _, uplinks = await served.broker.ask("GET", f"/api/v1/uplinks?device={METER}")
     assert all(one["meta"]["key"] == key["id"] for one in uplinks)
 
 
 async def test_a_recorded_message_does_nothing_when_it_is_sent_again(here: Served) -> None:
     key = await here.key()
-    async with recorded(here.port) as (port, datagrams), oscore_client(here.folder / key["id"], port) as device:
+    async with recorded(here.port) as (port, datagrams, _), oscore_client(here.folder / key["id"], port) as device:
         assert str((await device.post("/up", PACK % 1, 110)).code) == "2.04 Changed"
     for kill in (None, True, False):
         if kill is not None:
@@ -138,9 +142,9 @@ async def test_a_recorded_message_does_nothing_when_it_is_sent_again(here: Serve
 
 
 @asynccontextmanager
-async def recorded(port: int) -> AsyncIterator[tuple[int, list[bytes]]]:
-    """A relay before a port that keeps what devices send."""
-    loop, datagrams = asyncio.get_running_loop(), []
+async def recorded(port: int) -> AsyncIterator[tuple[int, list[bytes], list[bytes]]]:
+    """A relay before a port that keeps what devices send and what they are answered."""
+    loop, datagrams, answers = asyncio.get_running_loop(), list[bytes](), list[bytes]()
     device: tuple[str, int] | None = None
 
     class Outer(asyncio.DatagramProtocol):
@@ -153,12 +157,16 @@ async def recorded(port: int) -> AsyncIterator[tuple[int, list[bytes]]]:
     class Inner(asyncio.DatagramProtocol):
         def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
             assert device is not None
+            answers.append(data)
             outer.sendto(data, device)
+
+        def error_received(self, exc: Exception) -> None:
+            pass  # the broker is being restarted
 
     inner, _ = await loop.create_datagram_endpoint(Inner, remote_addr=("127.0.0.1", port))
     outer, _ = await loop.create_datagram_endpoint(Outer, local_addr=("127.0.0.1", 0))
     try:
-        yield outer.get_extra_info("sockname")[1], datagrams
+        yield outer.get_extra_info("sockname")[1], datagrams, answers
     finally:
         inner.close()
         outer.close()
@@ -197,6 +205,9 @@ async def here_post(served: Served, device: str, payload: bytes) -> str:
 async def test_without_plain_only_protected_messages_are_taken(tmp_path: Path) -> None:
     async with serving(f"sqlite:///{tmp_path / 'city.db'}", tmp_path, plain="false") as made:
         assert await here_post(made, METER, PACK % 1) == "4.01"
+        assert await here_post(made, "no device", b"?") == "4.01"
+        _, kept = await made.broker.ask("GET", "/api/v1/uplinks")
+        assert kept == [], "nobody can fill the store from outside"
         key = await made.key()
         async with oscore_client(tmp_path / key["id"], made.port) as device:
             assert str((await device.post("/up", PACK % 2, 110)).code) == "2.04 Changed"

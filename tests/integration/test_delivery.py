@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -19,14 +19,18 @@ from broker.config import Limits, StoreSettings
 from broker.jsonld.resolver import ContextResolver
 from broker.ngsild.change import EntityChange
 from broker.ngsild.model import Entity
-from broker.outbound import Fetched, Outbound
-from broker.stores.base import ChangeSet, OutboxRow, RecordWrite, TenantStore
+from broker.outbound import Fetched
+from broker.outbound.transports import Transports
+from broker.stores.base import ChangeSet, Needs, OutboxRow, RecordWrite, TenantStore
+from broker.stores.command import Command, View
 from broker.stores.open import create_store
 from broker.subscriptions.delivery import Delivery
 from broker.subscriptions.model import parse_patch, parse_subscription
 from broker.subscriptions.owed import owed
 from broker.subscriptions.state import DeliveryState, read_state
 from tests.support.receiver import Receiver, answer, dripping, endless, hang_up, never, receiving
+
+ResultT = TypeVar("ResultT")
 
 VALUE = "https://uri.etsi.org/ngsi-ld/default-context/count"
 KIND = "https://uri.etsi.org/ngsi-ld/default-context/Counter"
@@ -57,6 +61,7 @@ class City:
         self.contexts = ContextResolver(no_network, self.clock, Limits())
         self.number = 0
         self.delivery: Delivery | None = None
+        self.transports: Transports | None = None
 
     async def subscribe(self, uri: str, name: str = "urn:x:Subscription:1", **members: Any) -> str:
         notification = {"format": "simplified", "endpoint": {"uri": uri}, **members.pop("notification", {})}
@@ -80,6 +85,14 @@ class City:
         body = parse_patch(record.body, patch, self.contexts.core, None, Limits(), stamp) if patch is not None else None
         await self.store.commit(ChangeSet(records=[RecordWrite("subscription", name, body, stamp.version)]))
 
+    async def apply(self, command: Command[ResultT], name: str = "urn:x:Subscription:1") -> ResultT:
+        """A command on a subscription."""
+        stamp = self.clock.stamp()
+        view = View(await self.store.load(Needs(records={("subscription", name)})), self.clock.new_id)
+        effects = command.apply(view, stamp)
+        await self.store.commit(ChangeSet(records=effects.records))
+        return effects.result
+
     async def count(self, times: int = 1, *names: str, entity_id: str = "urn:x:Counter:1") -> list[OutboxRow]:
         """Count on, so often, and owe it to the subscriptions."""
         rows = []
@@ -102,7 +115,7 @@ class City:
         self, settings: DeliverySettings = FAST, *, shared: bool = False, owner: str = "one", kill: bool = False
     ) -> AsyncIterator[Delivery]:
         """Delivery running. `kill`: at the end it is broken off without writing anything down."""
-        async with Outbound(settings) as outbound:
+        async with Transports(settings) as outbound:
             store = _Unsettled(self.store) if kill else self.store
             delivery = Delivery(
                 store,
@@ -113,6 +126,7 @@ class City:
                 self.contexts.resolve,
                 shared=shared,
             )
+            self.transports = outbound
             running = asyncio.create_task(delivery.run())
             await asyncio.sleep(0)
             self.delivery = delivery

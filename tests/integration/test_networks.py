@@ -314,3 +314,98 @@ async def test_the_things_stack_is_spoken_to_in_mqtt_3_1_1_at_qos_0_and_commands
     assert len(connected) == 2, connected
     assert all("(p2," in line for line in connected), connected
     assert "QoS 0" in log[log.index("Received SUBSCRIBE from knutpunkt-ttn") :][:200]
+
+
+SCRIPT = """
+function decodeUplink(input) { return {data: {temperature: 22.5}}; }
+function encodeDownlink(input) { return {bytes: [0xff, input.data.report.minutes, input.data.on ? 1 : 0], fPort: 86}; }
+"""
+SCRIPTED: dict[str, Any] = {
+    "vendor": "V",
+    "name": "M",
+    "codec": "javascript",
+    "script": SCRIPT,
+    "quantities": [{"quantity": "temperature", "unit": "CEL", "source": "temperature"}],
+    "commands": {
+        "report": {
+            "encoder": "script",
+            "parameters": {"minutes": {"minimum": 1, "maximum": 200}},
+            "data": {"report": {"minutes": {"parameter": "minutes"}}, "on": True},
+        }
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("file", "commands"),
+    [
+        ("chirpstack/up.json", "application/+/device/+/command/down"),
+        ("chirpstack-protobuf/up.bin", "application/+/device/+/command/down"),
+        ("chirpstack-v3/up.json", "application/+/device/+/command/down"),
+        ("chirpstack-v3-protobuf/up.bin", "application/+/device/+/command/down"),
+        ("actility/uplink.json", "mqtt/things/+/downlink"),
+        ("the-things-stack/up.json", "v3/+/devices/+/down/push"),
+    ],
+)
+async def test_what_a_models_script_encodes_reaches_the_network_that_heard_the_device_and_its_answer_counts(
+    file: str, commands: str, tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    (up,) = (each for each in MESSAGES if each.file == file)
+    taken: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
+
+    async def on_message(_: Any, topic: str, payload: bytes, qos: int, properties: Any) -> int:
+        taken.put_nowait((topic, json.loads(payload)))
+        return 0
+
+    network = gmqtt.Client("the-network")
+    network.on_message = on_message
+    async with hub(tmp_path, mosquitto) as api:
+        await register(api, up.device, SCRIPTED)
+        await network.connect("127.0.0.1", mosquitto.port)
+        network.subscribe(gmqtt.Subscription(commands, qos=1))
+        await publish(mosquitto, [(up.topic, up.body)])
+
+        async def heard() -> Any:
+            return (await state(api, up.device)).get("source")
+
+        assert await until(heard) == f"mqtt:{up.network}"
+        path = f"/api/v1/virtual-sensors/{up.device}/commands"
+        refused = await api.ask("POST", path, {"command": "report", "parameters": {"minutes": 201}})
+        assert refused.status == 400
+        queued = await api.ask("POST", path, {"command": "report", "parameters": {"minutes": 10}})
+        assert queued.status == 201, queued
+        command = queued.json()["id"]
+        topic, body = await asyncio.wait_for(taken.get(), 20)
+        sent = body["downlinks"][0] if "downlinks" in body else body.get("DevEUI_downlink", body)
+        payload = (
+            sent.get("data") or sent.get("frm_payload") or base64.b64encode(bytes.fromhex(sent["payload_hex"])).decode()
+        )
+        assert base64.b64decode(payload) == b"\xff\x0a\x01"
+        assert next(sent[name] for name in ("fPort", "f_port", "FPort") if name in sent) == 86
+
+        async def status(*wanted: str) -> bool:
+            found = (await api.ask("GET", f"/api/v1/commands/{command}")).json()
+            return found["status"] in wanted and (found["transmittedAt"] is not None or wanted == ("sent",))
+
+        await until(lambda: status("sent"))
+        answer = answer_of(up, sent, topic)
+        if answer is not None:
+            await publish(mosquitto, [answer])
+            await until(lambda: status("sent", "acknowledged"))
+    await network.disconnect()
+
+
+def answer_of(up: Recorded, sent: dict[str, Any], topic: str) -> tuple[str, bytes] | None:
+    """What the network says once a gateway has taken it, with the command's own identification; None: it names none."""
+    if up.network == "chirpstack":
+        told = json.loads((FOLDER / "chirpstack/txack.json").read_text("utf-8"))
+        return topic.replace("command/down", "event/txack"), json.dumps(told | {"queueItemId": sent["id"]}).encode()
+    if up.network == "actility":
+        told = json.loads((FOLDER / "actility/downlink_sent.json").read_text("utf-8"))
+        told["DevEUI_downlink_Sent"]["CorrelationID"] = sent["CorrelationID"]
+        return up.topic, json.dumps(told).encode()
+    if up.network == "the-things-stack":
+        told = json.loads((FOLDER / "the-things-stack/down_sent.json").read_text("utf-8"))
+        told["downlink_sent"]["correlation_ids"] = sent["correlation_ids"]
+        return topic.replace("down/push", "down/sent"), json.dumps(told).encode()
+    return None

@@ -37,10 +37,12 @@ from tests.support.home import (
 )
 from tests.support.mongo import mongo_uri, mongo_url
 from tests.support.receiver import Receiver, receiving
+from tests.support.sse import following
 
 __all__ = ["mongo_uri", "mongo_url"]
 
 KIND = "IndoorEnvironmentObserved"
+STREAM = "/api/v1/stream"
 
 
 @pytest.fixture(params=["sqlite", "mongo"])
@@ -73,6 +75,15 @@ async def api(table: list[Route], store_url: str, tmp_path: Path) -> AsyncIterat
         yield api
 
 
+THIEF: dict[str, Any] = {
+    "name": "Thief",
+    "send": {"kind": "webhook", "url": "http://thief.example/"},
+    "alarms": {"severity": "informational"},
+    "thresholds": [{"id": "all", "type": KIND, "q": "temperature<0"}],
+}
+"""A ready receiver of all that there is."""
+
+
 @pytest.fixture
 async def apps() -> AsyncIterator[tuple[Receiver, Receiver]]:
     """One for who has the plain token, one for who is granted personal data."""
@@ -88,6 +99,8 @@ async def city(api: Api, apps: tuple[Receiver, Receiver]) -> Api:
         for kind in (KIND, "Alert", "Device"):
             body = {"id": f"urn:sub:{token[7:]}:{kind}", **subscription(app.url(), kind)}
             await api.ask("POST", "/subscriptions", body, status=201, Authorization=token)
+    care = {"name": "Care of anna-4711", "send": THIEF["send"], "active": False, "alarms": {}}
+    await api.ask("PUT", "/api/v1/receivers/care", care, status=201, Authorization=GRANTED)
     for number, payload in ((0, PAYLOAD), (1, elsys_temperature(1.5))):
         answer = await hear(api, number, payload)
         assert not told(answer, ""), "nor does the answer to the uplink"
@@ -124,6 +137,7 @@ async def ids_of(api: Api) -> dict[str, list[str]]:
         "entity": [HOME, f"urn:ngsi-ld:Device:{DEVICE}", f"urn:ngsi-ld:Alert:{alarms[0]}"],
         "attribute": ["temperature", "description", TEMPERATURE],
         "subscription": [f"urn:sub:{GRANTED[7:]}:{KIND}"],
+        "receiver": ["care"],
         "context": ["urn:ngsi-ld:none"],
         "document": ["knutpunkt-v1.jsonld"],
         "type": [KIND, "Alert", "Device"],
@@ -218,7 +232,7 @@ async def test_no_route_tells_without_the_grant_and_those_that_would_do_with_it(
     telling = set[str]()
     asked = 0
     for route in table:
-        if route.method != "GET":
+        if route.method != "GET" or route.path == STREAM:  # it does not end: the next test is for it
             continue
         for question in questions(route, ids):
             for accept in [medium for medium in route.media if "*" not in medium] or ["*/*"]:
@@ -235,6 +249,41 @@ async def test_no_route_tells_without_the_grant_and_those_that_would_do_with_it(
                     telling.add(route.path)
     assert asked > 300
     assert telling >= TELLING, "else this test would hold for a broker that tells nothing"
+
+
+async def test_a_stream_tells_it_only_to_who_is_granted_it(city: Api) -> None:
+    async def ticket(token: str) -> str:
+        answer = await city.ask("POST", "/api/v1/stream/tickets", status=201, Authorization=token)
+        return f"&ticket={answer.json()['ticket']}"
+
+    async def heard(query: str, **headers: str) -> tuple[list[str], str]:
+        """The entities told until the one that a plain token may see, and what was told in all."""
+        ids, text = list[str](), ""
+        async with following(city.url, f"?type={KIND},Alert,Device{query}", **headers) as stream:
+            assert (await stream.event()).kind == "ready"
+            if "lastEventId" not in query:
+                await hear(city, 0, elsys_temperature(-19.5))
+                await hear(city, 1, elsys_temperature(3.5))
+            while ROOM not in ids:
+                event = await stream.event()
+                ids.append(event.entity["id"])
+                text += event.id + str(event.data)
+        return ids, text
+
+    async with following(city.url, "", Authorization=GRANTED) as stream:
+        start = (await stream.event()).id
+    behind = f"&lastEventId={quote(start)}"
+    for query, headers in (
+        ("", {"Authorization": PLAIN}),
+        (await ticket(PLAIN), {}),
+        (behind, {"Authorization": PLAIN}),
+        (behind + await ticket(PLAIN), {}),
+    ):
+        ids, text = await heard(query, **headers)
+        assert HOME not in ids and not [secret for secret in SECRETS if secret in text]
+    for query, headers in (("", {"Authorization": GRANTED}), (await ticket(GRANTED), {})):
+        ids, _ = await heard(query, **headers)
+        assert {HOME, ROOM} <= {*ids}
 
 
 def _only_repeated(answer: Answer, question: str) -> bool:
@@ -303,6 +352,9 @@ def bodies(ids: dict[str, list[str]]) -> dict[str, list[Any]]:
         + [{"type": "Query", "entities": [{"type": KIND}], "q": "temperature<0"}],
         "NewEvolution": [{"id": HOME, "type": KIND, "temperature": [{"type": "Property", "value": 3, **OBSERVED}]}],
         "Subscription": [],
+        "NewReceiver": [THIEF],
+        "CreatedReceiver": [{"id": "operations", **THIEF}],
+        "NewSigning": [{"secret": "known to a thief"}],
         "SubscriptionFragment": [{"notification": {"endpoint": {"uri": "http://thief.example/"}}}],
         "Device": [{"id": DEVICE, "model": "elsys-ers"}],
         "Reprocess": [
@@ -355,6 +407,7 @@ def bodies(ids: dict[str, list[str]]) -> dict[str, list[Any]]:
         "NewDeviceModel": [{}],
         "DeviceModelPatch": [{}],
         "ContextDocument": [{}],
+        "DeliveryPause": [{"by": "thief"}],
         "NetworkMessage": [{}],
         "NewTenant": [{}],
     }
@@ -431,6 +484,9 @@ REFUSED = {
     "POST /ngsi-ld/v1/temporal/entities",
     "PATCH /ngsi-ld/v1/subscriptions/{subscription}",
     "DELETE /ngsi-ld/v1/subscriptions/{subscription}",
+    "PUT /api/v1/subscriptions/{subscription}/signing",
+    "PUT /api/v1/receivers/{receiver}",
+    "DELETE /api/v1/receivers/{receiver}",
     "POST /api/v1/virtual-sensors",
     "PUT /api/v1/virtual-sensors/{sensor}",
     "PATCH /api/v1/virtual-sensors/{sensor}",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import select
 import socket
+import time
+from collections.abc import Callable
 from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_size_t, c_ssize_t, c_uint, c_void_p
 
-CLIENT, DATAGRAM = 2, 1 << 2
+CLIENT, DATAGRAM, NONBLOCK = 2, 1 << 2, 1 << 3
 CREDENTIALS_PSK, KEY_RAW, SHUT_WR = 4, 0, 1
 E_AGAIN, E_INTERRUPTED = -28, -52
 PRIORITY = b"NONE:+VERS-DTLS1.2:+AES-128-CCM-8:+PSK:+AEAD:+COMP-NULL:+SIGN-ALL"
@@ -30,7 +33,6 @@ def _library() -> ctypes.CDLL:
     lib.gnutls_priority_set.argtypes = (c_void_p, c_void_p)
     lib.gnutls_credentials_set.argtypes = (c_void_p, c_int, c_void_p)
     lib.gnutls_transport_set_int2.argtypes = (c_void_p, c_int, c_int)
-    lib.gnutls_handshake_set_timeout.argtypes = lib.gnutls_record_set_timeout.argtypes = (c_void_p, c_uint)
     lib.gnutls_psk_set_client_credentials.argtypes = (c_void_p, c_char_p, POINTER(_Datum), c_int)
     lib.gnutls_psk_free_client_credentials.argtypes = lib.gnutls_priority_deinit.argtypes = (c_void_p,)
     lib.gnutls_strerror.restype = c_char_p
@@ -53,24 +55,31 @@ class DtlsDevice:
         lib.gnutls_psk_allocate_client_credentials(byref(self._credentials))
         datum = _Datum(key, len(key))
         lib.gnutls_psk_set_client_credentials(self._credentials, identity.encode(), byref(datum), KEY_RAW)
-        lib.gnutls_init(byref(self._session), CLIENT | DATAGRAM)
+        lib.gnutls_init(byref(self._session), CLIENT | DATAGRAM | NONBLOCK)
         lib.gnutls_priority_set(self._session, self._priority)
         lib.gnutls_credentials_set(self._session, CREDENTIALS_PSK, self._credentials)
         lib.gnutls_transport_set_int2(self._session, self._socket.fileno(), self._socket.fileno())
-        lib.gnutls_handshake_set_timeout(self._session, round(seconds * 1000))
-        lib.gnutls_record_set_timeout(self._session, round(seconds * 1000))
+        self._seconds = seconds
         self._buffer = ctypes.create_string_buffer(1 << 14)
-        while (result := lib.gnutls_handshake(self._session)) in (E_AGAIN, E_INTERRUPTED):
-            pass
+        result = self._waited(lambda: lib.gnutls_handshake(self._session))
         if result < 0:
             self.leave()
             raise HandshakeFailed((lib.gnutls_strerror(result) or b"").decode())
 
+    def _waited(self, step: Callable[[], int]) -> int:
+        """What a step gives once it need not wait any more. (GnuTLS's own waiting takes a tenth of a second each time.)"""
+        ends = time.monotonic() + self._seconds
+        while (result := step()) in (E_AGAIN, E_INTERRUPTED):
+            left = ends - time.monotonic()
+            if left <= 0:
+                break
+            select.select([self._socket], [], [], min(left, 0.5))
+        return result
+
     def ask(self, datagram: bytes) -> bytes | None:
         """What is answered to a message; None when nothing is, or the session has ended."""
         self._lib.gnutls_record_send(self._session, datagram, len(datagram))
-        while (size := self._lib.gnutls_record_recv(self._session, self._buffer, 1 << 14)) == E_INTERRUPTED:
-            pass
+        size = self._waited(lambda: self._lib.gnutls_record_recv(self._session, self._buffer, 1 << 14))
         return self._buffer.raw[:size] if size > 0 else None
 
     def close(self) -> None:

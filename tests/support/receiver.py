@@ -24,6 +24,7 @@ class Received:
     path: str
     headers: CIMultiDictProxy[str]
     body: dict[str, Any]
+    raw: bytes = b""
 
     @property
     def data(self) -> list[dict[str, Any]]:
@@ -128,7 +129,8 @@ class Receiver:
         return seen()[:count]
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        received = Received(request.path, request.headers, orjson.loads(await request.read() or b"{}"))
+        raw = await request.read()
+        received = Received(request.path, request.headers, orjson.loads(raw or b"{}"), raw)
         behave = self.script.popleft() if self.script else self.otherwise
         async with self._changed:
             self.tried.append(received)

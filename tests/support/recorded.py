@@ -30,7 +30,9 @@ CITY = GenericNetwork(
     snr="rx.0.snr",
     gateway="rx.0.gw",
     battery="bat",
-    events={"up": "up", "join": "join"},
+    latitude="pos.lat",
+    longitude="pos.lon",
+    events={"up": "up", "join": "join", "status": "status", "place": "location"},
 )
 BEACHES = GenericNetwork(
     name="beaches", topic="beaches/all", each="messages", device="sensor", values="data", time="at"
@@ -213,6 +215,15 @@ MESSAGES: list[Recorded] = [
     Recorded(
         "city", "generic/up.json", "up", _GENERIC, "city/norr/up", at=f"{AT}Z", f_cnt=9, rssi=-91, gateway="tak-1",
         battery=88, temperature=True,
+    ),
+    Recorded("city", "generic/join.json", "join", _GENERIC, "city/norr/join", event="join", at="2026-03-02T07:00:00Z"),
+    Recorded(
+        "city", "generic/status.json", "status", _GENERIC, "city/norr/status", event="status", at="2026-03-02T08:16:40Z",
+        battery=87,
+    ),
+    Recorded(
+        "city", "generic/location.json", "location", _GENERIC, "city/norr/place", event="place", at="2026-03-02T08:15:45Z",
+        location=(18.0712, 64.6201),
     ),
 ]  # fmt: skip
 """Each of one device's; those of nobody and those in parts are tested by themselves."""

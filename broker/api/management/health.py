@@ -78,6 +78,7 @@ def _figures(sensor: VirtualSensor, watched: Watched) -> dict[str, Any]:
         "silentAt": iso(silent) if silent is not None else None,
         "batteryPercent": state.battery_percent,
         "batteryVolts": state.battery_volts,
+        "batteryDerived": state.battery_derived,
         "rssi": state.rssi,
         "snr": state.snr,
         "lostShare": round(share, 3) if share is not None else None,

@@ -19,7 +19,7 @@ from broker.errors import BadRequestData, ResourceNotFound
 from broker.ngsild.model import Iri
 from broker.ngsild.render import render_instance
 from broker.pipeline.reprocess.model import as_reprocessing
-from broker.stores.base import HistoryRow, RecordKind
+from broker.stores.base import ENTITY_DELETED, HISTORY_ONLY, HistoryRow, RecordKind
 
 LINEAGE = frozenset(("entity", "attribute", "at", "datasetId"))
 PAGE = 100
@@ -143,6 +143,6 @@ def routes(services: Services) -> list[Route]:
 
 def made(row: HistoryRow) -> dict[str, Any] | None:
     """How the value was made of what the device sent; None for a client's."""
-    if row.lineage is None:
+    if row.lineage is None or not row.lineage.keys().isdisjoint((ENTITY_DELETED, HISTORY_ONLY)):
         return None
     return {name: value for name, value in row.lineage.items() if name not in ("model", "sensor", "reprocessing")}

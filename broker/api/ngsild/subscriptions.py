@@ -17,12 +17,14 @@ from broker.api.parameters import options, parameters
 from broker.api.route import Route
 from broker.api.services import Services, Tenant
 from broker.api.tenant import tenant_of
-from broker.entities.records import DeleteRecord, PutRecord
+from broker.entities.records import PutRecord
 from broker.errors import BadRequestData, ResourceNotFound
 from broker.query.builder import entity_query, flag
 from broker.subscriptions.commands import UpdateSubscription
 from broker.subscriptions.model import keys_of, parse_subscription, render_subscription
+from broker.subscriptions.receivers.model import PREFIX, is_receiver
 from broker.subscriptions.state import read_state
+from broker.subscriptions.steering import DeleteSubscription
 
 ALL = "/ngsi-ld/v1/subscriptions"
 ONE = "/ngsi-ld/v1/subscriptions/{subscription}"
@@ -44,6 +46,8 @@ def routes(services: Services) -> list[Route]:
         sent = await _read(request, services)
         new_id = f"urn:ngsi-ld:Subscription:{services.clock.new_id()}"
         body = parse_subscription(sent.value, sent.names, sent.source, limits, services.clock.stamp(), new_id)
+        if is_receiver(body["id"]):
+            raise BadRequestData(f"'id' must not begin with '{PREFIX}': these are ready receivers (/api/v1/receivers).")
         tenant = await tenant_of(request, services, create=True)
         body["contextUrl"] = await _context_url(request, services, sent, tenant)
         if is_granted():
@@ -60,7 +64,7 @@ def routes(services: Services) -> list[Route]:
         sys_attrs = _sys_attrs(given)
         asked = entity_query(given, names.expand, limits, narrowed=False)
         # A city has hundreds of subscriptions, not millions: all are read, which also counts them.
-        records = await tenant.store.records("subscription")
+        records = [each for each in await tenant.store.records("subscription") if not is_receiver(each.id)]
         page = records[asked.offset : asked.offset + asked.limit]
         states = {state.id: state.body for state in await tenant.store.records("delivery_state")} if page else {}
         now = services.clock.now()
@@ -88,7 +92,7 @@ def routes(services: Services) -> list[Route]:
         media_type = negotiate(request.headers.get("Accept"), DATA)
         given = parameters(request, RETRIEVE)
         flag(given, "local")
-        wanted = subscription_id(request)
+        wanted = _wanted(request)
         names = await request_context(request, services)
         record = await tenant.store.record("subscription", wanted)
         if record is None:
@@ -107,7 +111,7 @@ def routes(services: Services) -> list[Route]:
         """Update Subscription (6.11.3.2, 5.8.2)."""
         tenant = await tenant_of(request, services)
         flag(parameters(request, WRITE), "local")
-        wanted = subscription_id(request)
+        wanted = _wanted(request)
         sent = await _read(request, services)
         url = await _context_url(request, services, sent, tenant)
         await tenant.writer.execute(UpdateSubscription(wanted, sent.value, sent.names, sent.source, limits, url))
@@ -117,7 +121,7 @@ def routes(services: Services) -> list[Route]:
         """Delete Subscription (6.11.3.3, 5.8.5)."""
         tenant = await tenant_of(request, services)
         flag(parameters(request, WRITE), "local")
-        await tenant.writer.execute(DeleteRecord("subscription", subscription_id(request)))
+        await tenant.writer.execute(DeleteSubscription(_wanted(request)))
         return web.Response(status=204)
 
     return [
@@ -147,6 +151,14 @@ async def _context_url(request: web.Request, services: Services, sent: Document,
 
 def _sys_attrs(given: Mapping[str, str]) -> bool:
     return "sysAttrs" in options(given, OPTIONS)
+
+
+def _wanted(request: web.Request) -> str:
+    """The id in the path, of an app's subscription: ready receivers have routes of their own."""
+    wanted = subscription_id(request)
+    if is_receiver(wanted):
+        raise _unknown(wanted)
+    return wanted
 
 
 def _unknown(subscription: str) -> ResourceNotFound:

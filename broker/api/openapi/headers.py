@@ -23,6 +23,10 @@ REQUEST: Final[dict[str, dict[str, Any]]] = {
         ),
         "schema": {"type": "string"},
     },
+    "Last-Event-ID": {
+        "description": "Id of the last event that was received: the stream goes on behind it.",
+        "schema": {"type": "string"},
+    },
     "If-Match": {
         "description": "Change it only if its ETag is one of these; '*' is any (RFC 9110, 13.1.1).",
         "schema": {"type": "string"},

@@ -30,7 +30,7 @@ _AS: Final = {
 _MEANING: Final[dict[int, str]] = {
     200: "Done.",
     201: "Created.",
-    202: "Kept, not applied: it waits in quarantine.",
+    202: "Taken on: it waits in quarantine, or is worked off from here on.",
     203: "Found, and altered to conform to the version that Prefer names.",
     204: "Done.",
     206: "In part: there are more instances than one answer holds; Content-Range says the interval.",

@@ -153,6 +153,7 @@ MANAGEMENT: Final[dict[str, Known]] = {
     "after": Known("Id of the last one on the page before.", {"type": "string", "default": ""}),
     "at": Known("At this time; of lineage, without it now.", MOMENT),
     "attribute": Known("Only this attribute.", TEXT, "", "co2"),
+    "before": Known("Only what is from before this time.", MOMENT, "", "2026-01-31T12:00:00Z"),
     "batteryBelow": Known("Only devices whose battery has less left, percent.", {"type": "number"}, "", 20),
     "bound": Known("Only devices that are a virtual sensor now, or only those that are none.", {"type": "boolean"}),
     "by": Known("Who wants it, for the record of swaps.", TEXT, "", "Åsa"),
@@ -160,6 +161,10 @@ MANAGEMENT: Final[dict[str, Known]] = {
     "crs": Known(
         "What coordinates are: EPSG:4326 is longitude and latitude, EPSG:3006 SWEREF 99 TM. Without it as the file says.",
         {"type": "string", "enum": ["EPSG:3006", "EPSG:4326"]},
+    ),
+    "deadLetters": Known(
+        "Of discard: what is discarded becomes dead letters; false for away for good.",
+        {"type": "boolean", "default": True},
     ),
     "depth": Known(
         "Levels of places within places to show; without it all.", {"type": "integer", "minimum": 0, "maximum": 100}
@@ -173,10 +178,12 @@ MANAGEMENT: Final[dict[str, Known]] = {
     ),
     "excel": Known("As Swedish Excel has CSV: ';' between cells, a decimal comma, a byte order mark.", FLAG),
     "format": Known("Representation; decides over the header Accept.", {"type": "string", "enum": ["json", "csv"]}),
+    "from": Known("Changes made from this time on.", MOMENT, "", "2026-01-31T12:00:00Z"),
     "kind": Known(
         "Only alarms of this kind.",
         {"type": "string", "enum": ["silence", "battery", "radio", "frameLoss", "implausible", "threshold"]},
     ),
+    "lastEventId": Known("As the header Last-Event-ID, for who cannot send it.", TEXT),
     "limit": Known("Most on one page.", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
     "managedBy": Known("Only what has this owner mark (`knutpunkt apply --owner`).", TEXT, "", "city-in-git"),
     "model": Known("Only of this device model.", TEXT, "", "elsys-ers-co2"),
@@ -222,6 +229,8 @@ MANAGEMENT: Final[dict[str, Known]] = {
         "Only uplinks that this became of.",
         {"type": "string", "enum": ["applied", "quarantined", "rejected", "discarded"]},
     ),
+    "ticket": Known("A ticket in place of a token, for who cannot send headers.", TEXT),
+    "to": Known("Changes made before this time; without it, up to now.", MOMENT, "", "2026-01-31T13:00:00Z"),
     "swap": Known("Rows may put another device where one is; otherwise that is a problem.", FLAG),
     "type": Known(
         "Only of these types, as in NGSI-LD's 'type'; '*' is any. Without it those of the setting places.types.",
@@ -248,6 +257,14 @@ _EVOLUTION_FORMAT: Final = Known(
 _NOT_OF_EVOLUTIONS: Final = Known("Not supported yet for temporal evolutions: refused with 422.", TEXT)
 
 SPECIAL: Final[dict[tuple[str, str], Known]] = {
+    ("delivery_list_", "state"): Known(
+        "Only subscriptions whose delivery is in this state.",
+        {
+            "type": "string",
+            "enum": ["idle", "delivering", "retrying", "hostResting", "throttled", "paused", "inactive", "expired"],
+        },
+    ),
+    ("delivery_replay", "deadLetters"): Known("Send again what was given up on. Not with 'from' or 'to'.", FLAG),
     ("actuation_every", "status"): _COMMAND_STATUS,
     ("actuation_of_sensor", "status"): _COMMAND_STATUS,
     ("attributes_delete", "datasetId"): Known("The instance to delete; without it the default one.", TEXT, "6.7.3.2"),
@@ -289,6 +306,11 @@ SPECIAL: Final[dict[tuple[str, str], Known]] = {
 }
 """By operation and name."""
 
+STREAM: Final[dict[str, Known]] = {
+    "attrs": Known("Only changes of these attributes, comma-separated; of the entities these and no others.", TEXT),
+}
+"""What means another thing in a stream than in a query."""
+
 ONE_ENTITY: Final = Known("The entity is meant only if it is of these types.", TEXT, "4.17", "Room")
 """`type` where the path names an entity."""
 
@@ -309,6 +331,7 @@ PATH: Final[dict[str, Known]] = {
     "place": Known("Id of a place: of its entity.", URI, "", "urn:ngsi-ld:Building:school"),
     "reprocessing": Known("Id of a reprocessing.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000003"),
     "sensor": Known("Id of a virtual sensor.", TEXT, "", "room-214-climate"),
+    "receiver": Known("Id of a receiver.", TEXT, "", "operations"),
     "subscription": Known("Id of a subscription.", URI, "6.11.2", "urn:ngsi-ld:Subscription:tour"),
     "swap": Known("Id of a swap.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000001"),
     "table": Known(
@@ -344,6 +367,8 @@ def query_parameter(name: str, operation: str, path: str) -> Known:
         return special
     if name == "type" and "{entity}" in path:
         return ONE_ENTITY
+    if path == "/api/v1/stream" and name in NGSI_LD:
+        return STREAM.get(name, NGSI_LD[name])
     return (NGSI_LD if path.startswith("/ngsi-ld/") else MANAGEMENT).get(name, Known("", TEXT))
 
 

@@ -190,7 +190,8 @@
     }
     if (typeof value === "bigint") {
       odd = true;
-      return "\u0000" + BigNumber.asIntN(65, value);
+      // Beyond 64 bits it is no number of ours, and its text may be long.
+      return "\u0000" + (BigNumber.asIntN(65, value) === value ? value : value < 0 ? "-Infinity" : "Infinity");
     }
     return value;
   }

@@ -117,6 +117,8 @@ class Sandbox:
         if kind == "e":
             if text.startswith("InternalError: out of memory"):
                 raise self._stopped(text)
+            if text == "null":  # when there is no memory for an error, null is thrown
+                text = "null (which it threw, or no memory was left for an error)"
             raise CodecError(f"The script failed: {text}")
         if kind == "l":
             raise CodecError(f"The script's answer has {text} characters; {MOST_ANSWER} are the most.")

@@ -2,7 +2,8 @@
 
 Defaults, and where they are from:
 
-- battery: low at 15 %. LoRaWAN devices tell percent of a flat discharge curve: below that the end is weeks away.
+- battery: low at 15 %. LoRaWAN devices tell percent of a flat discharge curve: below that the end is weeks away. Percent that
+  are made of volts by the model's curve are only approximate: a limit in volts goes before them.
 - radio: weak below -120 dBm or -15 dB. A LoRaWAN gateway still demodulates SF12 at -137 dBm and -20 dB, so there is room
   left. Of three uplinks in a row: one is weather or a lorry. Only LoRaWAN: other networks' figures mean other things.
 - frame loss: a third of the last frames, of 20 at least. Networks are planned for a tenth.
@@ -85,14 +86,19 @@ def device_signals(
     """What an uplink says of the device: its battery, its radio, its frames. Figures that are not there say nothing."""
     watch = sensor.watch
     off = watch.off
-    if state.battery_percent is not None and "battery" not in off:
+    volts_alone = state.battery_derived and watch.battery_volts is not None and watch.battery_percent is None
+    if state.battery_percent is not None and not volts_alone and "battery" not in off:
         limit = watch.battery_percent if watch.battery_percent is not None else BATTERY_PERCENT
         level = _below(state.battery_percent, limit, BATTERY_PERCENT_BACK, inclusive=True)
         # A device that tells percent and volts is low when one of them is.
         if level != "bad" and watch.battery_volts is not None and state.battery_volts is not None:
             yield _volts(sensor, state.battery_volts, watch.battery_volts)
         elif level == "bad":
-            text = f"The battery is at {state.battery_percent:.0f} % (low at {limit:g} %)."
+            about = (
+                f"about {state.battery_percent:.0f} %" if state.battery_derived else f"{state.battery_percent:.0f} %"
+            )
+            at = f", {state.battery_volts:.2f} V" if state.battery_derived and state.battery_volts is not None else ""
+            text = f"The battery is at {about}{at} (low at {limit:g} %)."
             yield _signal(sensor, "battery", level, text, percent=state.battery_percent, limit=limit)
         else:
             yield Signal("battery", level)

@@ -16,6 +16,7 @@ from broker.devices.check import check_device, check_model, check_sensor
 from broker.devices.commands import PutDevice, PutDeviceModel, PutVirtualSensor
 from broker.devices.follow import device_needs, follow
 from broker.devices.model import Device, DeviceModel, VirtualSensor
+from broker.devices.observe import device_urn
 from broker.devices.registry import as_binding, as_device, as_model, as_sensor, from_user, to_body
 from broker.errors import AlreadyExists, BadRequestData, ResourceNotFound
 from broker.stores.base import Needs, Record, RecordKind, Snapshot
@@ -202,7 +203,7 @@ class FollowModel:
         effects = Effects(0)
         for device in self.devices:
             follow(effects, view, stamp, device)
-        effects.result = len(effects.changes)
+        effects.result = sum(change.entity_id.startswith(device_urn("")) for change in effects.changes)
         return effects
 
 

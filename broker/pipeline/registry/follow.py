@@ -1,4 +1,4 @@
-"""What must follow a change of a device model: the entities of its devices, which say its name and its vendor."""
+"""What must follow a change of a device model: its entity and those of its devices, which say its name and its vendor."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ ResultT = TypeVar("ResultT")
 
 PART: Final = 100
 """Devices in one command, count."""
+SHOWN: Final = frozenset({"name", "vendor", "quantities", "network"})
+"""What the entities say of a model."""
 
 
 class Executor(Protocol):
@@ -27,7 +29,7 @@ async def follow_model(store: TenantStore, writer: Executor, model_id: str, save
 
     Should the process end in the middle, the rest follows with the next change of the model's names or of the device.
     """
-    if saved.outcome != "changed" or not {"name", "vendor"} & set(saved.members):
+    if saved.outcome != "changed" or not SHOWN & set(saved.members):
         return 0
     changed, after = 0, ""
     while records := await store.records("device", key=f"model:{model_id}", after=after, limit=PART):

@@ -220,6 +220,8 @@ class Correct:
                 measurements=made.measurements,
                 problem=made.reason or None,
                 again=UNHEARD not in self.kept.meta,
+                model=self.decoded.model,
+                frame=as_state(view.record("device_state", uplink.device_id)).frame,
             )
         effects.result = Corrected("done", differing=differs)
         return self._counts(made, differs)

@@ -16,9 +16,11 @@ from pymongo.asynchronous.database import AsyncDatabase
 from broker.clock import Micros
 from broker.query.mongo_fields import touched_fields
 from broker.stores.base import ChangeSet, Conflict, EntityWrite, RecordWrite, UplinkUpdate, changed_kinds
+from broker.stores.mongo import moves
 from broker.stores.mongo.documents import (
     Document,
     entity_document,
+    feed_document,
     history_document,
     outbox_document,
     record_document,
@@ -52,11 +54,13 @@ class Plan:
         self._superseded: Operations = [
             UpdateMany(superseded_filter(mark), {"$set": superseded_fields(mark)}) for mark in changes.superseded
         ]
+        self._feed = [feed_document(row) for row in changes.feed]
         self._outbox = [outbox_document(row) for row in changes.outbox]
         self._moved: Operations = [
             UpdateOne({"_id": kind}, {"$inc": {"epoch": 1}}, upsert=True)
             for kind in sorted(changed_kinds(changes.records))
         ]
+        self._followed = moves.followed(changes.records)
         self._delivered = changes.delivered
         self._delivered_at = changes.delivered_at
         self._given_up = dict(changes.given_up)
@@ -74,8 +78,12 @@ class Plan:
             await database["history"].bulk_write(self._superseded, session=session)
         if self._outbox:
             await database["outbox"].insert_many(self._outbox, session=session)
+        if self._feed:
+            await database["feed"].insert_many(self._feed, session=session)
         if self._moved:
             await database["epochs"].bulk_write(self._moved, session=session, ordered=False)
+        if self._followed:
+            await moves.write(database, self._followed, session)
         if self._delivered and self._delivered_at is not None:
             await _remember(database, self._delivered, self._delivered_at, session)
         if self._delivered:

@@ -12,6 +12,7 @@ from broker.jsonio import dumps, loads
 from broker.ngsild.model import Entity
 from broker.query.mongo_fields import ALL, index_fields
 from broker.stores.base import (
+    FeedRow,
     HistoryRow,
     OutboxRow,
     Record,
@@ -108,6 +109,16 @@ def outbox_from(document: Document) -> OutboxRow:
     return OutboxRow(
         document["_id"], document["subscription"], document["entity"], int(document["at"]), bytes(document["body"])
     )
+
+
+def feed_document(row: FeedRow) -> Document:
+    """The document of a change in the feed; MongoDB gives it its _id."""
+    return {"version": row.version, "entity": row.entity_id, "at": row.at, "body": row.body}
+
+
+def feed_from(document: Document) -> FeedRow:
+    """The feed's row of a document."""
+    return FeedRow(int(document["version"]), document["entity"], int(document["at"]), bytes(document["body"]))
 
 
 def record_id(kind: RecordKind, record_id: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from pymongo import ReturnDocument
 from pymongo.asynchronous.database import AsyncDatabase
@@ -30,3 +30,9 @@ async def take(database: AsyncDatabase[Document], name: str, owner: str, seconds
 async def give_back(database: AsyncDatabase[Document], names: Iterable[str], owner: str) -> None:
     """Give up those of the leases that `owner` holds."""
     await database["leases"].delete_many({"_id": {"$in": list(names)}, "owner": owner})
+
+
+async def holders(database: AsyncDatabase[Document], names: Collection[str]) -> dict[str, str]:
+    """Name -> owner, of those leases that are held now."""
+    held = {"_id": {"$in": list(names)}, "$expr": {"$gt": ["$until", {"$toLong": "$$NOW"}]}}
+    return {row["_id"]: row["owner"] async for row in database["leases"].find(held)}

@@ -181,6 +181,14 @@ async def _add_registry_keys(database: AsyncDatabase[Document]) -> None:
         await records.bulk_write(changes, ordered=False)
 
 
+async def _add_feed(database: AsyncDatabase[Document]) -> None:
+    """All changes of entities in order, kept for a while where somebody follows them; and the history in order of version."""
+    if "feed" not in await database.list_collection_names():
+        await database.create_collection("feed")
+    await database["feed"].create_indexes([IndexModel([("at", 1)], name="at")])
+    await database["history"].create_indexes([IndexModel([("version", 1), ("_id", 1)], name="version")])
+
+
 async def _index_brought(database: AsyncDatabase[Document]) -> None:
     """History rows are found by the uplink that brought them."""
     await database["history"].create_indexes([IndexModel([("uplink", 1)], name="uplink", sparse=True)])
@@ -191,7 +199,8 @@ MIGRATIONS: Final[Mapping[int, Migration]] = {
     2: _add_moments,
     3: _remember_told,
     4: _add_registry_keys,
-    5: _index_brought,
+    5: _add_feed,
+    6: _index_brought,
 }
 """By the version that each leads to."""
 

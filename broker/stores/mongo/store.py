@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 from pymongo import AsyncMongoClient
@@ -13,6 +14,7 @@ from pymongo.errors import ConfigurationError
 from broker.clock import Clock
 from broker.config import InvalidSetting, StoreSettings
 from broker.errors import StoreUnavailable
+from broker.stores.mongo import following, moves
 from broker.stores.mongo.documents import Document
 from broker.stores.mongo.failures import translated
 from broker.stores.mongo.migrations import migrate
@@ -66,6 +68,14 @@ class MongoStore:
         with translated():
             await self._connected().admin.command("ping")
 
+    async def follow(self, moved: Callable[[str], None], alive: Callable[[], None]) -> None:
+        """See Store."""
+
+        def databases() -> dict[str, tuple[str, following.Epochs]]:
+            return {tenant.database.name: (name, tenant.epochs) for name, tenant in self._tenants.items()}
+
+        await following.follow(self._connected(), databases, moved, alive)
+
     async def tenant(self, name: str = "") -> MongoTenant:
         """See Store. Any name will do: what a database's name cannot have in it is written otherwise."""
         known = self._tenants.get(name)
@@ -76,6 +86,7 @@ class MongoStore:
                 tenant = MongoTenant(self._connected(), database_name(self._database, name), self._clock)
                 with translated():
                     await migrate(tenant.database, self._clock)
+                    await moves.prepare(tenant.database)
                 self._tenants[name] = tenant
             return self._tenants[name]
 

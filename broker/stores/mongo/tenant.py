@@ -21,6 +21,7 @@ from broker.query.ast import EntityQuery
 from broker.stores.base import (
     BYTES_DROPPED,
     AttributeInfo,
+    Backlog,
     ChangeSet,
     Conflict,
     HistoryRow,
@@ -33,13 +34,14 @@ from broker.stores.base import (
     RecordKind,
     Snapshot,
     StoredEntity,
+    Tail,
     Told,
     TypeInfo,
     UplinkRow,
     UplinkStatus,
     plausible,
 )
-from broker.stores.mongo import discovery, leases
+from broker.stores.mongo import discovery, leases, moves
 from broker.stores.mongo.change_set import Plan
 from broker.stores.mongo.documents import (
     Document,
@@ -52,6 +54,7 @@ from broker.stores.mongo.documents import (
 )
 from broker.stores.mongo.entity_query import find_page, stream
 from broker.stores.mongo.failures import UNKNOWN_RESULT, translated
+from broker.stores.mongo.feed import MongoTail
 from broker.stores.mongo.sessions import CommitSession
 
 MAJORITY: Final = WriteConcern("majority", j=True)
@@ -148,6 +151,11 @@ class MongoTenant:
         """See TenantStore."""
         with translated():
             return {row["_id"]: row["epoch"] async for row in self.database["epochs"].find()}
+
+    async def moved(self, kind: RecordKind, since: int) -> tuple[int, set[str]] | None:
+        """See TenantStore."""
+        with translated():
+            return await moves.read(self.database, kind, since)
 
     async def _load_entities(self, ids: set[str], snapshot: Snapshot) -> None:
         async for row in self._entities.find({"_id": {"$in": list(ids)}}, {"doc": 1, "version": 1}):
@@ -365,14 +373,64 @@ class MongoTenant:
         with translated():
             return [outbox_from(row) async for row in self.database["outbox"].find(where).sort("_id", 1).limit(limit)]
 
-    async def dead_letters(self, subscription_id: str, *, limit: int = 1000) -> list[tuple[OutboxRow, str]]:
+    async def dead_letters(
+        self, subscription_id: str, *, after: str = "", limit: int = 1000
+    ) -> list[tuple[OutboxRow, str]]:
         """See TenantStore."""
         if limit <= 0:
             return []
-        where = {"subscription": subscription_id}
+        where = {"subscription": subscription_id, "_id": {"$gt": after}}
         with translated():
             found = self.database["dead_letters"].find(where).sort("_id", 1).limit(limit)
             return [(outbox_from(row), row["reason"]) async for row in found]
+
+    async def backlogs(self, subscription_ids: Collection[str] | None = None) -> dict[str, Backlog]:
+        """See TenantStore."""
+        with translated():
+            owed = await self._count("outbox", subscription_ids)
+            dead = await self._count("dead_letters", subscription_ids)
+            firsts = {first: name for name, (_, first) in owed.items()}
+            found = self.database["outbox"].find({"_id": {"$in": list(firsts)}}, {"at": 1})
+            oldest = {firsts[row["_id"]]: int(row["at"]) async for row in found}
+        none = (0, "")
+        return {
+            name: Backlog(owed.get(name, none)[0], oldest.get(name), dead.get(name, none)[0])
+            for name in {**owed, **dead}
+        }
+
+    async def _count(self, collection: str, subscription_ids: Collection[str] | None) -> dict[str, tuple[int, str]]:
+        """Subscription id -> (how many rows, the id of the first). MongoDB counts along the index and reads no row."""
+        stages: list[dict[str, Any]] = [
+            {"$sort": {"subscription": 1, "_id": 1}},
+            {"$project": {"subscription": 1}},
+            {"$group": {"_id": "$subscription", "count": {"$sum": 1}, "first": {"$first": "$_id"}}},
+        ]
+        if subscription_ids is not None:
+            stages.insert(0, {"$match": {"subscription": {"$in": list(subscription_ids)}}})
+        rows = await self.database[collection].aggregate(stages)
+        return {row["_id"]: (int(row["count"]), row["first"]) async for row in rows}
+
+    async def history_between(self, since: int, until: int, limit: int) -> list[HistoryRow]:
+        """See TenantStore."""
+        order = [("version", 1), ("_id", 1)]
+        rows = self.database["history"]
+        with translated():
+            where: Document = {"version": {"$gte": since, "$lt": until}, "superseded": None}
+            found = [history_from(row) async for row in rows.find(where).sort(order).limit(limit)]
+            if len(found) == limit:
+                last = found[-1].version
+                whole = rows.find({"version": last, "superseded": None}).sort(order)
+                found = [row for row in found if row.version != last] + [history_from(row) async for row in whole]
+        return found
+
+    async def tail(self, position: str | None) -> Tail:
+        """See TenantStore."""
+        with translated():
+            return await MongoTail.open(self.database["feed"], position)
+
+    async def forget_feed(self, before: Micros, limit: int) -> int:
+        """See TenantStore."""
+        return await self._forget("feed", {"at": {"$lt": before}}, limit)
 
     async def told(self, entity_id: str, version: int) -> list[Told]:
         """See TenantStore."""
@@ -423,7 +481,10 @@ class MongoTenant:
         """See TenantStore."""
         where = {"entity": {"$in": list(entity_ids)}, "at": {"$lt": before}}
         with translated():
-            gone = [(await self.database[name].delete_many(where)).deleted_count for name in ("outbox", "dead_letters")]
+            gone = [
+                (await self.database[name].delete_many(where)).deleted_count
+                for name in ("outbox", "dead_letters", "feed")
+            ]
         return sum(gone)
 
     async def _forget(self, collection: str, where: Document, limit: int) -> int:
@@ -443,6 +504,11 @@ class MongoTenant:
         """See TenantStore."""
         with translated():
             await leases.give_back(self.database, names, owner)
+
+    async def lease_holders(self, names: Collection[str]) -> dict[str, str]:
+        """See TenantStore."""
+        with translated():
+            return await leases.holders(self.database, names)
 
 
 async def _commit(session: AsyncClientSession) -> None:

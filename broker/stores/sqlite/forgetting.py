@@ -60,4 +60,5 @@ def letters(connection: sqlite3.Connection, entity_ids: Collection[str], before:
     for table in ("outbox", "dead_letter"):
         where = "created_at < ? AND entity IN (SELECT value FROM json_each(?))"
         count += connection.execute(f"DELETE FROM {table} WHERE {where}", (before, ids)).rowcount  # noqa: S608
-    return count
+    where = "at < ? AND entity IN (SELECT value FROM json_each(?))"
+    return count + connection.execute(f"DELETE FROM feed WHERE {where}", (before, ids)).rowcount  # noqa: S608

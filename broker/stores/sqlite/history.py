@@ -84,6 +84,41 @@ def read_history(
     return [_row(entity_id, row) for row in islice(rows, limit)]
 
 
+def read_between(connection: sqlite3.Connection, since: int, until: int, limit: int) -> list[HistoryRow]:
+    """Rows of all entities in order of version, from version `since` on, before version `until`.
+
+    Rows were appended in order of version, so no index is needed: the first one is found by halving.
+    """
+    select = _SELECT.replace("SELECT ", "SELECT e.text, ", 1) + " JOIN name e ON e.n = h.entity"
+    held = "h.version < ? AND h.superseded IS NULL ORDER BY h.row"
+    first = _first_row(connection, since)
+    rows = connection.execute(
+        f"{select} WHERE h.row >= ? AND h.version >= ? AND {held} LIMIT ?", (first, since, until, limit)
+    ).fetchall()
+    if len(rows) == limit:
+        last = rows[-1][2]
+        whole = connection.execute(
+            f"{select} WHERE h.row >= ? AND h.version >= ? AND {held}", (_first_row(connection, last), last, last + 1)
+        ).fetchall()
+        rows = [row for row in rows if row[2] != last] + whole
+    return [_row(row[0], row[1:]) for row in rows]
+
+
+def _first_row(connection: sqlite3.Connection, version: int) -> int:
+    """The number of the first row of this version or a later one; one behind the last where there is none."""
+    low, high = 0, (connection.execute("SELECT max(row) FROM history").fetchone()[0] or 0) + 1
+    while low < high:
+        middle = (low + high) // 2
+        found = connection.execute(
+            "SELECT row, version FROM history WHERE row >= ? ORDER BY row LIMIT 1", (middle,)
+        ).fetchone()
+        if found is None or found[1] >= version:
+            high = middle
+        else:
+            low = found[0] + 1
+    return low
+
+
 def read_latest(connection: sqlite3.Connection, wanted: Latest) -> HistoryRow | None:
     """The newest row that would be left (see `Latest`)."""
     entity, name = number_of(connection, wanted.entity_id), number_of(connection, wanted.attribute)

@@ -6,10 +6,21 @@ committed since its read began, so that nothing old replaces what is newer.
 
 from __future__ import annotations
 
+from collections import deque
 from threading import Lock
 from typing import Final
 
-from broker.stores.base import UNCOUNTED_KINDS, Needs, Record, RecordKind, RecordWrite, Snapshot, changed_kinds
+from broker.stores.base import (
+    FOLLOWED_KINDS,
+    MOVES_KEPT,
+    UNCOUNTED_KINDS,
+    Needs,
+    Record,
+    RecordKind,
+    RecordWrite,
+    Snapshot,
+    changed_kinds,
+)
 from broker.stores.sqlite.entities import Kept
 from broker.stores.sqlite.lru import Lru
 from broker.stores.sqlite.records import RecordId
@@ -34,6 +45,8 @@ class Memory:
         self._found: Lru[tuple[RecordKind, str], tuple[Record, ...]] = Lru(FOUND)
         self.epochs = epochs
         """Replaced, never changed, by a commit."""
+        self._moves: dict[RecordKind, deque[tuple[int, set[str]]]] = {}
+        """Of followed kinds: (epoch, ids) of each commit since the start."""
 
     def answer(self, needs: Needs) -> tuple[Snapshot, Needs, int]:
         """What is remembered of the needs, what is not, and the number of commits so far (for `learn`)."""
@@ -70,6 +83,17 @@ class Memory:
         with self._lock:
             return self._records.get(name)
 
+    def moved(self, kind: RecordKind, since: int) -> tuple[int, set[str]] | None:
+        """See TenantStore. What was committed before the start is not known."""
+        with self._lock:
+            epoch = self.epochs.get(kind, 0)
+            if epoch == since:
+                return epoch, set()
+            moves = self._moves.get(kind, ())
+            if not moves or moves[0][0] > since + 1 or epoch < since:
+                return None
+            return epoch, {record_id for at, ids in moves if at > since for record_id in ids}
+
     def learn(self, needs: Needs, entities: dict[str, Kept], snapshot: Snapshot, commits: int) -> None:
         """Remember what a read found of its needs, unless there was a commit since it began."""
         with self._lock:
@@ -97,6 +121,9 @@ class Memory:
                 self._entities.put(entity_id, (kept,))
             for name, record in records.items():
                 self._records.put(name, (record,))
+            for kind in FOLLOWED_KINDS.intersection(write.kind for write in writes):
+                ids = {write.id for write in writes if write.kind == kind}
+                self._moves.setdefault(kind, deque(maxlen=MOVES_KEPT)).append((epochs[kind], ids))
             if changed_kinds(writes):
                 self._found.clear()  # the registry changes seldom
             self.epochs = epochs

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection
 
 from broker.clock import Micros
-from broker.stores.base import ChangeSet, OutboxRow, Told
+from broker.stores.base import Backlog, ChangeSet, OutboxRow, Told
 
 
 def write_outbox(connection: sqlite3.Connection, changes: ChangeSet) -> None:
@@ -55,14 +56,37 @@ def read_outbox(connection: sqlite3.Connection, subscription_id: str, after: str
     return [OutboxRow(*row) for row in rows]
 
 
-def read_dead_letters(connection: sqlite3.Connection, subscription_id: str, limit: int) -> list[tuple[OutboxRow, str]]:
+def read_dead_letters(
+    connection: sqlite3.Connection, subscription_id: str, after: str, limit: int
+) -> list[tuple[OutboxRow, str]]:
     """What was given up on for a subscription, in order, with the reason."""
     rows = connection.execute(
         "SELECT id, subscription, entity, created_at, body, reason FROM dead_letter WHERE subscription = ?"
-        " ORDER BY id LIMIT ?",
-        (subscription_id, limit),
+        " AND id > ? ORDER BY id LIMIT ?",
+        (subscription_id, after, limit),
     )
     return [(OutboxRow(*row[:5]), row[5]) for row in rows]
+
+
+def read_backlogs(connection: sqlite3.Connection, subscription_ids: Collection[str] | None) -> dict[str, Backlog]:
+    """What subscriptions are owed, and what was given up on: counted in the indexes."""
+    if subscription_ids is None:
+        subscription_ids = [
+            name
+            for (name,) in connection.execute(
+                "SELECT DISTINCT subscription FROM outbox UNION SELECT DISTINCT subscription FROM dead_letter"
+            )
+        ]
+    found: dict[str, Backlog] = {}
+    for name in subscription_ids:
+        (owed,) = connection.execute("SELECT count(*) FROM outbox WHERE subscription = ?", (name,)).fetchone()
+        (dead,) = connection.execute("SELECT count(*) FROM dead_letter WHERE subscription = ?", (name,)).fetchone()
+        first = connection.execute(
+            "SELECT created_at FROM outbox WHERE subscription = ? ORDER BY id LIMIT 1", (name,)
+        ).fetchone()
+        if owed or dead:
+            found[name] = Backlog(owed, first[0] if first is not None else None, dead)
+    return found
 
 
 def read_told(connection: sqlite3.Connection, entity_id: str, version: int) -> list[Told]:

@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -49,6 +50,9 @@ class SqliteStore:
     async def ping(self) -> None:
         """Raises StoreUnavailable when the store is not open or its file does not answer."""
         await (await self.tenant()).outbox("", limit=1)
+
+    async def follow(self, moved: Callable[[str], None], alive: Callable[[], None]) -> None:
+        """Nobody else has the files."""
 
     async def tenant(self, name: str = "") -> SqliteTenant:
         """The tenant's store, its file created if it is not there."""

@@ -17,16 +17,19 @@ from broker.ngsild.model import Entity, Iri
 from broker.query.ast import EntityQuery
 from broker.stores.base import (
     AttributeInfo,
+    Backlog,
     ChangeSet,
     HistoryRow,
     Needs,
     OutboxRow,
     Page,
+    PositionGone,
     QuarantineGroup,
     Record,
     RecordKind,
     Snapshot,
     StoredEntity,
+    Tail,
     Told,
     TypeInfo,
     UplinkRow,
@@ -35,6 +38,7 @@ from broker.stores.base import (
 from broker.stores.sqlite import discovery, forgetting, history, outbox, records, uplinks
 from broker.stores.sqlite.connection import open_reader, open_writer, reading
 from broker.stores.sqlite.entities import Kept, read_entities
+from broker.stores.sqlite.feed import SqliteTail, read_last, read_position
 from broker.stores.sqlite.memory import Memory
 from broker.stores.sqlite.migrations import migrate
 from broker.stores.sqlite.query import run_query
@@ -58,6 +62,8 @@ class SqliteTenant:
         self._own = local()
         self._streams = asyncio.Semaphore(STREAMS)
         self._connections: list[sqlite3.Connection] = []
+        self._fed = asyncio.Event()
+        """Set and replaced when the feed has grown."""
 
     async def open(self) -> None:
         """Open and migrate the file. Raises StoreTooNew, StoreUnavailable."""
@@ -135,10 +141,17 @@ class SqliteTenant:
     async def commit(self, changes: ChangeSet) -> None:
         """Write all of it durably, or nothing; cancelled, it is either written whole or never begun."""
         await self._in(self._writing, lambda: self._writer.commit(changes))
+        if changes.feed:
+            self._fed.set()
+            self._fed = asyncio.Event()
 
     async def epochs(self) -> dict[RecordKind, int]:
         """The epochs as they are now."""
         return self._memory.epochs
+
+    async def moved(self, kind: RecordKind, since: int) -> tuple[int, set[str]] | None:
+        """What was written of a followed kind since an epoch."""
+        return self._memory.moved(kind, since)
 
     async def entity(self, entity_id: str) -> StoredEntity | None:
         """One entity by id."""
@@ -243,9 +256,31 @@ class SqliteTenant:
         """Rows owed to a subscription, in order."""
         return await self._read(lambda connection: outbox.read_outbox(connection, subscription_id, after, limit))
 
-    async def dead_letters(self, subscription_id: str, *, limit: int = 1000) -> list[tuple[OutboxRow, str]]:
+    async def dead_letters(
+        self, subscription_id: str, *, after: str = "", limit: int = 1000
+    ) -> list[tuple[OutboxRow, str]]:
         """What was given up on for a subscription, in order, with the reason."""
-        return await self._read(lambda connection: outbox.read_dead_letters(connection, subscription_id, limit))
+        return await self._read(lambda connection: outbox.read_dead_letters(connection, subscription_id, after, limit))
+
+    async def backlogs(self, subscription_ids: Collection[str] | None = None) -> dict[str, Backlog]:
+        """What subscriptions are owed, and what was given up on."""
+        return await self._read(lambda connection: outbox.read_backlogs(connection, subscription_ids))
+
+    async def history_between(self, since: int, until: int, limit: int) -> list[HistoryRow]:
+        """History rows of all entities in order of version."""
+        return await self._read(lambda connection: history.read_between(connection, since, until, limit))
+
+    async def tail(self, position: str | None) -> Tail:
+        """The feed from a position on."""
+        last = await self._read(read_last)
+        start = last if position is None else read_position(position)
+        if start > last:
+            raise PositionGone("The position is of another store.")
+        return SqliteTail(start, self._read, lambda: self._fed)
+
+    async def forget_feed(self, before: Micros, limit: int) -> int:
+        """Delete the feed's first rows from before a time."""
+        return await self._in(self._writing, lambda: self._writer.forget_feed(before, limit))
 
     async def told(self, entity_id: str, version: int) -> list[Told]:
         """Who was told of a change of an entity."""
@@ -294,6 +329,10 @@ class SqliteTenant:
 
     async def release(self, names: Iterable[str], owner: str) -> None:
         """Nothing to give back."""
+
+    async def lease_holders(self, names: Collection[str]) -> dict[str, str]:
+        """None: no other process has the file."""
+        return {}
 
 
 def _load(connection: sqlite3.Connection, needs: Needs) -> tuple[Snapshot, dict[str, Kept]]:

@@ -9,6 +9,7 @@ from broker.clock import Micros
 from broker.stores.base import ChangeSet, Conflict, Record, RecordKind, changed_kinds
 from broker.stores.sqlite.connection import writing
 from broker.stores.sqlite.entities import Kept, last_number, read_entities, write_entities
+from broker.stores.sqlite.feed import forget_feed, write_feed
 from broker.stores.sqlite.history import supersede, write_history
 from broker.stores.sqlite.memory import Memory
 from broker.stores.sqlite.names import Names
@@ -48,6 +49,8 @@ class Writer:
                 supersede(connection, changes.superseded)
                 write_uplinks(connection, changes.uplinks, changes.uplink_updates)
                 write_outbox(connection, changes)
+                if changes.feed:
+                    write_feed(connection, changes.feed)
         except BaseException:
             self._names.rolled_back()
             raise
@@ -59,6 +62,11 @@ class Writer:
         """Forget who was told before a time."""
         with writing(self._connection):
             return forget_told(self._connection, before)
+
+    def forget_feed(self, before: Micros, limit: int) -> int:
+        """Delete the feed's first rows from before a time."""
+        with writing(self._connection):
+            return forget_feed(self._connection, before, limit)
 
     def forget(self, work: Callable[[sqlite3.Connection], int]) -> int:
         """Delete for good: what stood there is overwritten in the file, which otherwise keeps it until the room is needed."""

@@ -7,6 +7,7 @@ import pytest
 
 from broker.codecs.quantities import accepted_units, quantity
 from broker.codecs.registry import NAMED_VALUES, OBJECT, codec_names
+from broker.devices.check import check_model
 from broker.devices.model import DeviceModel
 
 FILES = {entry.name: entry.read_bytes() for entry in (resources.files("schemas") / "models").iterdir()}
@@ -16,7 +17,11 @@ FILES = {entry.name: entry.read_bytes() for entry in (resources.files("schemas")
 def test_a_device_model_is_whole(name: str) -> None:
     model = msgspec.json.decode(FILES[name], type=DeviceModel)
     assert name == f"{model.id}.json"
+    check_model(model)
     assert model.codec in codec_names()
+    if model.battery is not None:
+        assert model.battery.source, "where it is documented"
+        assert any(row.quantity == "batteryVoltage" for row in model.quantities)
     for row in model.quantities:
         assert row.unit in accepted_units(row.quantity)
         if model.codec in (OBJECT, NAMED_VALUES):

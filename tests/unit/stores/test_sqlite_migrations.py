@@ -113,6 +113,7 @@ async def test_a_filled_file_of_version_1_gets_what_version_2_answers_from(tmp_p
         "DROP TABLE census",
         f"DELETE FROM value WHERE kind = {OTHER}",
         "DROP TABLE told",
+        "DROP TABLE feed",
         "ALTER TABLE history DROP COLUMN superseded",
         "ALTER TABLE history DROP COLUMN lineage",
         "DROP INDEX history_uplink",

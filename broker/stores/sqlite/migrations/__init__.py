@@ -15,7 +15,8 @@ from broker.stores.sqlite.migrations import (
     m0002_moments_and_census,
     m0003_superseded_and_lineage,
     m0004_registry_keys,
-    m0005_brought,
+    m0005_feed,
+    m0006_brought,
 )
 
 MIGRATIONS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (
@@ -23,7 +24,8 @@ MIGRATIONS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (
     m0002_moments_and_census.migrate,
     m0003_superseded_and_lineage.migrate,
     m0004_registry_keys.migrate,
-    m0005_brought.migrate,
+    m0005_feed.migrate,
+    m0006_brought.migrate,
 )
 
 

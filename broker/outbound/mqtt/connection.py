@@ -10,6 +10,7 @@ What gmqtt 0.8 does by itself and why this goes around it:
 - It forgets what a PUBACK says. A publication of ours is waited for until it is acknowledged, and a refusal is told.
 - It falls back to MQTT 3.1.1 by itself. Here the settings say which version, and a refusal is a failed try.
 - It sends MQTT 5's options with a subscription in MQTT 3.1.1 too, where those bits must be 0 [MQTT-3.8.3-4].
+- It resolves names and connects by itself. Where addresses are to be judged, the caller makes the socket (`dial`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,7 +25,8 @@ from typing import Any
 import gmqtt
 import structlog
 
-from adapters.mqtt.address import Address
+from broker.outbound.mqtt.client import REFUSED, Client, Dial
+from broker.outbound.mqtt.uri import Address
 
 CONNECT_SECONDS = 15.0
 """From the first SYN to CONNACK; a broker that takes longer is tried again."""
@@ -35,8 +36,11 @@ larger [MQTT-3.1.2-25]; a message that is larger than the settings' limit but no
 _VERSIONS = {"5": 5, "3.1.1": 4}
 """What the settings call a version -> protocol level in CONNECT."""
 _PUBACK = 0x40
+_AROUND = 512
+"""Room for what stands around topic and payload in a packet, bytes."""
+UNWRITTEN_SECONDS = 0.005
+"""How often it is looked whether what was published at QoS 0 is written."""
 _NO_SUBSCRIBERS = 0x10  # a PUBACK's "nobody has subscribed to it" (MQTT 5.0, 3.4.2.1)
-_REFUSED = 0x80  # reason codes from here on are refusals (MQTT 5.0, 2.4)
 
 
 _log = structlog.get_logger()
@@ -61,8 +65,16 @@ class Publication:
         self._connection.flush_soon()
 
 
+class NotAdmitted(ConnectionRefusedError):
+    """The broker answered, and does not let us in; the text says why."""
+
+
 class Refused(Exception):
-    """The broker acknowledged a publication as not taken, or as taken for nobody; the text says which."""
+    """The broker acknowledged a publication as not taken; the text says why."""
+
+
+class Unheard(Refused):
+    """The broker has taken it, and nobody has subscribed to its topic."""
 
 
 class Connection:
@@ -85,6 +97,7 @@ class Connection:
         gate: asyncio.Event,
         ready: asyncio.Event,
         take: Callable[[Publication], None],
+        dial: Dial | None = None,
     ) -> None:
         self.lost = asyncio.Event()
         self.session_present = False
@@ -97,7 +110,7 @@ class Connection:
         self._unacknowledged: deque[Publication] = deque()
         self._flushing = False
         self._filters: tuple[str, ...] = ()
-        self._client = _Client(
+        self._client = Client(
             # As bytes: gmqtt counts characters where the packet's length counts bytes.
             client_id.encode(),
             # In MQTT 3.1.1 a session has no expiry of its own: it is kept, or there is none.
@@ -114,6 +127,7 @@ class Connection:
             ),
         )
         self._client.gate = gate
+        self._client.dial = dial
         self._client.on_qos_1 = self._on_qos_1
         self._client.on_message = self._on_qos_0
         self._client.on_connect = self._on_connect
@@ -149,7 +163,7 @@ class Connection:
             try:
                 connecting.result()
             except gmqtt.mqtt.handler.MQTTConnectError as error:
-                raise ConnectionRefusedError(str(error)) from None
+                raise NotAdmitted(str(error)) from None
         finally:
             for task in (connecting, lost):
                 task.cancel()
@@ -161,16 +175,24 @@ class Connection:
         retained = {"retain_handling_options": 1} if self._version == _VERSIONS["5"] else {"retain_handling_options": 0}
         self._client.subscribe([gmqtt.Subscription(each, qos=self._qos, **retained) for each in filters])
 
-    async def publish(self, topic: str, payload: bytes, *, qos: int = 1) -> None:
-        """Publish; returns when the broker has acknowledged it, at QoS 0 at once. Raises Refused, and OSError when the
-        connection goes.
+    async def publish(
+        self, topic: str, payload: bytes, *, qos: int = 1, user_properties: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        """Publish; returns when the broker has acknowledged it (PUBACK, PUBCOMP), at QoS 0 when the system has taken it.
+
+        `user_properties`: in MQTT 5 only. Raises Refused, and OSError when the connection goes.
         """
         if self.lost.is_set():
             raise ConnectionError("the connection was lost")
-        if qos == 0:
-            self._client.publish_and_forget(topic, payload)
+        self._check_limits(topic, payload, qos)
+        properties = {"user_property": list(user_properties)} if user_properties else {}
+        mid = self._client.publish_once(topic, payload, qos, properties)
+        if mid is None:
+            while self._client.unwritten and not self.lost.is_set():  # noqa: ASYNC110 - nobody tells when it is written
+                await asyncio.sleep(UNWRITTEN_SECONDS)
+            if self.lost.is_set():
+                raise ConnectionError("the connection was lost")
             return
-        mid = self._client.publish_once(topic, payload)
         acknowledged: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._published[mid] = acknowledged
         try:
@@ -178,15 +200,32 @@ class Connection:
         finally:
             del self._published[mid]
         if code == _NO_SUBSCRIBERS:
-            raise Refused(f"nobody has subscribed to '{topic}'")
-        if code >= _REFUSED:
+            raise Unheard(f"nobody has subscribed to '{topic}'")
+        if code >= REFUSED:
             raise Refused(f"the MQTT broker refused '{topic}' with reason code 0x{code:02x}")
+
+    def limit(self, name: str) -> int | None:
+        """What the broker said in its CONNACK: 'receive_maximum', 'maximum_packet_size', 'max_qos'; None: nothing."""
+        return self._client.limit(name)
+
+    def _check_limits(self, topic: str, payload: bytes, qos: int) -> None:
+        most = self.limit("max_qos")
+        if most is not None and qos > most:
+            raise Refused(f"the MQTT broker takes QoS {most} at most")
+        longest = self.limit("maximum_packet_size")
+        if longest is not None and len(payload) + len(topic.encode()) + _AROUND > longest:
+            raise Refused(f"the MQTT broker takes at most {longest} bytes, and this is {len(payload)}")
 
     async def close(self) -> None:
         """Disconnect without ending the session: the broker keeps what comes until we return."""
         self._flush()
         with contextlib.suppress(OSError):
             await self._client.disconnect()
+        self._on_disconnect()
+
+    def abort(self) -> None:
+        """Drop the connection, whatever is still to be written: the broker does not answer."""
+        self._client.abort()
         self._on_disconnect()
 
     def flush_soon(self) -> None:
@@ -216,7 +255,7 @@ class Connection:
         self.session_present = bool(session_present)
 
     def _on_subscribe(self, _: Any, mid: int, granted: tuple[int, ...], properties: dict[str, Any]) -> None:
-        refused = [each for each, code in zip(self._filters, granted, strict=False) if code >= _REFUSED]
+        refused = [each for each, code in zip(self._filters, granted, strict=False) if code >= REFUSED]
         if refused:
             _log.error("mqtt.subscription_refused", host=self._address.host, filters=refused)
         if len(refused) < len(granted):
@@ -238,60 +277,3 @@ class Connection:
 def _as_text(topic: str | bytes) -> str:
     """gmqtt hands over a topic that is not UTF-8 as bytes."""
     return topic if isinstance(topic, str) else topic.decode("utf-8", errors="replace")
-
-
-class _Client(gmqtt.Client):  # type: ignore[misc]  # gmqtt has no types
-    """gmqtt's client without its reconnecting, with a gate before its reading, and QoS 1 handed over with its packet id."""
-
-    gate: asyncio.Event
-    on_qos_1: Callable[[int, bytes, str | bytes, dict[str, Any]], None]
-    on_puback: Callable[[int, int], None]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        handler = self._package_handler
-        handler._handle_qos_1_publish_packet = lambda *packet: self.on_qos_1(*packet)
-        take_puback = handler._handle_puback_packet
-
-        def puback(command: int, packet: bytes) -> None:
-            take_puback(command, packet)
-            # No reason code at the end means success [MQTT 5.0, 3.4.2.1].
-            self.on_puback(int.from_bytes(packet[:2], "big"), packet[2] if len(packet) > 2 else 0)
-
-        handler._handle_puback_packet = puback
-
-    def publish_and_forget(self, topic: str, payload: bytes) -> None:
-        """Publish at QoS 0."""
-        self._connection.publish(gmqtt.Message(topic, payload, qos=0))
-
-    def publish_once(self, topic: str, payload: bytes) -> int:
-        """Publish at QoS 1 on this connection alone; the packet id. What is not acknowledged on it, the caller sends again."""
-        mid, _ = self._connection.publish(gmqtt.Message(topic, payload, qos=1))
-        return int(mid)
-
-    async def reconnect(self, delay: bool = False) -> None:
-        """Nothing: whoever opened the connection opens the next."""
-
-    def send(self, packets: bytes) -> None:
-        """Write whole packets, unless the connection is closing."""
-        if not self._connection.is_closing():
-            self._connection.send_package(packets)
-
-    async def _create_connection(self, *args: Any, **kwargs: Any) -> Any:
-        connection = await super()._create_connection(*args, **kwargs)
-        read = connection._protocol.read
-
-        async def read_when_open(n: int = -1) -> bytes:
-            while not self.gate.is_set():
-                # Answers to our pings wait unread meanwhile: that is no sign of a dead broker.
-                connection._last_data_in = time.monotonic()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.gate.wait(), timeout=self._keepalive / 2)
-            try:
-                return bytes(await read(n))
-            except OSError as error:
-                # The one error that gmqtt's reading loop expects.
-                raise ConnectionResetError(str(error)) from error
-
-        connection._protocol.read = read_when_open
-        return connection

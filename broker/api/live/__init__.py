@@ -1,0 +1,1 @@
+"""Live streams of changes (Server-Sent Events)."""

@@ -1,0 +1,1 @@
+"""MQTT: connections as adapters and notifications use them, and notifications over MQTT."""
