@@ -336,6 +336,7 @@ PATH: Final[dict[str, Known]] = {
     "model": Known("Id of a device model.", TEXT, "", "elsys-ers-co2"),
     "network": Known("Network server that pushes.", TEXT, "", "chirpstack"),
     "place": Known("Id of a place: of its entity.", URI, "", "urn:ngsi-ld:Building:school"),
+    "reprocessing": Known("Id of a reprocessing.", TEXT, "", "019ab1c2-7d3e-7000-8000-000000000003"),
     "sensor": Known("Id of a virtual sensor.", TEXT, "", "room-214-climate"),
     "receiver": Known("Id of a receiver.", TEXT, "", "operations"),
     "subscription": Known("Id of a subscription.", URI, "6.11.2", "urn:ngsi-ld:Subscription:tour"),
