@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -24,8 +25,10 @@ from yarl import URL
 from broker.config import Delivery
 from broker.outbound import signature
 from broker.outbound.address import AddressForbidden, check_address
+from broker.outbound.answer import NotHttp
 from broker.outbound.message import Message, shown_of, shown_uri
 from broker.outbound.turns import Outcome, Resting, Turns, open_at_once
+from broker.outbound.wires import Unconnected, Wires
 
 OutcomeT = TypeVar("OutcomeT")
 
@@ -33,9 +36,6 @@ USER_AGENT = "Knutpunkt"
 URL_CHARACTERS = 4096
 REDIRECTS = 3
 """How many redirects on one host a GET follows: a slash added, http to https."""
-DRAIN_BYTES = 64 * 1024
-DRAIN_SECONDS = 1.0
-"""How much of an answer to a POST is read, and how long, so that the connection can be used again; beyond it is closed."""
 CONNECT_SECONDS = 5.0
 """Time to look up the name, connect and shake hands; the endpoint's own, if that is less."""
 URLS_KEPT = 20_000
@@ -103,6 +103,7 @@ class Outbound:
     def __init__(self, settings: Delivery, now: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._turns = Turns(open_at_once(settings.connections), settings.host_connections, now)
+        self._wires = Wires(self._socket, USER_AGENT)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,  # bounded by the turns, whose waiting does not count against the endpoint's time
@@ -126,6 +127,7 @@ class Outbound:
 
     async def close(self) -> None:
         """Close all connections."""
+        self._wires.close()
         await self._session.close()
         self._turns.close()
 
@@ -164,11 +166,8 @@ class Outbound:
         target = _target(url)
 
         async def send() -> Answer:
-            async with self._session.post(
-                target, data=body, headers=headers, allow_redirects=False, timeout=_timeout(timeout)
-            ) as response:
-                await _drain(response)
-                return Answer(response.status)
+            async with asyncio.timeout(timeout):
+                return Answer(await self._wires.post(target, body, headers, _connect_seconds(timeout)))
 
         return await self._guarded(target, send, timeout, shown=shown, failed_before=failed_before)
 
@@ -249,16 +248,17 @@ class Outbound:
             raise
         except aiohttp.ConnectionTimeoutError:
             answered = "unreachable"
-            raise TimedOut(f"'{shown}' could not be connected to within {min(seconds, CONNECT_SECONDS):g} s.") from None
+            raise _not_connected(shown, TimeoutError(), seconds) from None
+        except Unconnected as error:
+            answered = None if isinstance(error.__cause__, AddressForbidden) else "unreachable"
+            raise _not_connected(shown, error.__cause__, seconds) from None
         except TimeoutError:
             answered = "silent"
             raise TimedOut(f"'{shown}' did not answer within {seconds:g} s.") from None
         except aiohttp.ClientConnectorError as error:
-            if isinstance(error.os_error, AddressForbidden):
-                raise Forbidden(f"'{shown}' is not allowed: {error.os_error.reason}.") from None
-            answered = "unreachable"
-            raise Unreachable(f"'{shown}' cannot be reached: {plain(error.os_error)}.") from None
-        except (aiohttp.ClientError, OSError) as error:
+            answered = None if isinstance(error.os_error, AddressForbidden) else "unreachable"
+            raise _not_connected(shown, error.os_error, seconds) from None
+        except (aiohttp.ClientError, OSError, NotHttp) as error:
             answered = "silent"
             raise Unreachable(f"The connection to '{shown}' failed: {plain(error)}.") from None
         except ValueError as error:
@@ -300,26 +300,21 @@ def _target(url: str) -> URL:
     return target
 
 
+def _not_connected(shown: str, why: BaseException | None, seconds: float) -> OutboundError:
+    if isinstance(why, AddressForbidden):
+        return Forbidden(f"'{shown}' is not allowed: {why.reason}.")
+    if isinstance(why, TimeoutError) and why.errno is None:
+        return TimedOut(f"'{shown}' could not be connected to within {min(seconds, CONNECT_SECONDS):g} s.")
+    return Unreachable(f"'{shown}' cannot be reached: {plain(why or OSError())}.")
+
+
+def _connect_seconds(seconds: float) -> float:
+    return min(seconds * 0.99, CONNECT_SECONDS)
+
+
 def _timeout(seconds: float) -> aiohttp.ClientTimeout:
     # No rounding up: aiohttp would wake late for timeouts above 5 s.
-    return aiohttp.ClientTimeout(
-        total=seconds, connect=min(seconds * 0.99, CONNECT_SECONDS), ceil_threshold=float("inf")
-    )
-
-
-async def _drain(response: aiohttp.ClientResponse) -> None:
-    """Read what little there may be, so that the connection is free again; else close it. The status stands."""
-    if response.content.at_eof():
-        return
-    try:
-        async with asyncio.timeout(DRAIN_SECONDS):
-            left = DRAIN_BYTES
-            while left > 0 and (chunk := await response.content.read(left)):
-                left -= len(chunk)
-    except (TimeoutError, aiohttp.ClientError, OSError):
-        left = 0
-    if left <= 0:
-        response.close()
+    return aiohttp.ClientTimeout(total=seconds, connect=_connect_seconds(seconds), ceil_threshold=float("inf"))
 
 
 def plain(error: BaseException) -> str:
@@ -330,8 +325,10 @@ def plain(error: BaseException) -> str:
         return "the connection was refused"
     if isinstance(error, (ConnectionResetError, aiohttp.ServerDisconnectedError)):
         return "the connection was closed"
-    if isinstance(error, aiohttp.ClientSSLError):
+    if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
         return "its certificate was not accepted"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
+    if isinstance(error, NotHttp):
+        return str(error)
     return "it did not speak HTTP" if isinstance(error, aiohttp.ClientResponseError) else "it broke off"

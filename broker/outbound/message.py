@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import lru_cache
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 
@@ -32,6 +33,10 @@ class Message:
     """Now, seconds since 1970: a signature says it."""
 
 
+SHOWN_KEPT: Final = 20_000
+"""URIs for logs that are kept, count: endpoints are the same all the time."""
+
+
 class Transport(Protocol):
     """Sends messages."""
 
@@ -49,6 +54,7 @@ def shown_of(message: Message) -> str:
     return "/".join([*shown.split("/")[:3], "…"]) if message.private else shown
 
 
+@lru_cache(maxsize=SHOWN_KEPT)
 def shown_uri(uri: str) -> str:
     """A URI for logs and error texts: without user, password, query and fragment, where secrets may be."""
     try:

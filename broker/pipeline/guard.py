@@ -213,6 +213,14 @@ class GuardedTenants:
         """See Tenants."""
         return await self._tenants.recorded()
 
+    async def record_of(self, name: str) -> Record | None:
+        """See Tenants."""
+        return await self._tenants.record_of(name)
+
+    async def keep_raw(self, name: str, keep_days: str | int | None) -> None:
+        """See Tenants."""
+        await self._tenants.keep_raw(name, keep_days)
+
 
 def guarded(tenant: Tenant) -> GuardedTenant:
     """A tenant as the API has it."""

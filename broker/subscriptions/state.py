@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from broker.clock import SECOND, Micros, iso
 from broker.config import Delivery
@@ -11,8 +13,7 @@ from broker.config import Delivery
 ERROR_CHARACTERS = 500
 
 
-@dataclass(frozen=True, slots=True)
-class DeliveryState:
+class DeliveryState(Struct, frozen=True):
     """Times are microseconds since the epoch; 0 where it has not happened (ETSI GS CIM 009 v1.9.1, 5.2.14.2)."""
 
     attempts: int = 0
@@ -90,7 +91,7 @@ class DeliveryState:
         return members
 
 
-_NAMES = tuple(field.name for field in fields(DeliveryState))
+_NAMES = DeliveryState.__struct_fields__
 
 
 def read_state(body: dict[str, Any] | None) -> DeliveryState:

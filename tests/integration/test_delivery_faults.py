@@ -39,7 +39,7 @@ FAULTS = {
     "hangs_up": "the connection was closed|connection reset",
     "gibberish": "it did not speak HTTP",
     "huge_error": "answered 500",
-    "huge_headers": "it did not speak HTTP|it broke off",
+    "huge_headers": "its head is too long",
 }
 
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from broker.config import Delivery
 from broker.outbound import BadAnswer, Forbidden, HostResting, Outbound, TimedOut, Unreachable
@@ -131,8 +140,13 @@ async def test_a_name_is_judged_by_the_address_it_has_when_connecting(receiver: 
 
     async with Outbound(Delivery(private_networks=False)) as outbound:
         outbound._session.connector._resolver = Rebinding()  # type: ignore[union-attr]
+        address = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", receiver.port))
+        outbound._wires._names["apps.example.org", receiver.port] = (float("inf"), [address])
+        url = f"http://apps.example.org:{receiver.port}/notify"
         with pytest.raises(Forbidden, match="private or loopback"):
-            await outbound.post(f"http://apps.example.org:{receiver.port}/notify", b"{}", {}, 5)
+            await outbound.post(url, b"{}", {}, 5)
+        with pytest.raises(Forbidden, match="private or loopback"):
+            await outbound.get(url, accept="*/*", max_bytes=10, timeout=5)
     assert receiver.tried == []
 
 
@@ -161,6 +175,31 @@ async def test_a_get_stops_reading_at_its_limit(outbound: Outbound, receiver: Re
         await get(outbound, receiver.url())
 
 
+async def test_one_connection_serves_one_request_after_another(outbound: Outbound, receiver: Receiver) -> None:
+    peers = set()
+
+    async def noting(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        peers.add(request.transport.get_extra_info("peername"))
+        return web.Response(status=200, text="thank you")
+
+    receiver.otherwise = noting
+    for number in range(20):
+        assert (await outbound.post(receiver.url(f"/{number}"), b"{}", {"X-Number": str(number)}, 5)).ok
+    assert len(peers) == 1
+    assert [one.path for one in receiver.accepted] == [f"/{number}" for number in range(20)]
+    await receiver.stop()
+    await receiver.start()
+    assert (await outbound.post(receiver.url(), b"{}", {}, 5)).ok
+
+
+async def test_a_header_cannot_smuggle_in_another(outbound: Outbound, receiver: Receiver) -> None:
+    for value in ("a\r\nX-Evil: b", "a\nb", "a\rb", "a\0b"):
+        with pytest.raises(Forbidden, match="line end"):
+            await outbound.post(receiver.url(), b"{}", {"X-Name": value}, 5)
+    assert receiver.tried == []
+
+
 async def test_no_more_connections_to_a_host_than_allowed(receiver: Receiver) -> None:
     running = most = 0
 
@@ -177,3 +216,52 @@ async def test_no_more_connections_to_a_host_than_allowed(receiver: Receiver) ->
         await asyncio.gather(*(outbound.post(receiver.url(), b"{}", {}, 5) for _ in range(12)))
     assert most == 3
     assert len(receiver.accepted) == 12
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate that 127.0.0.1 signed for itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "app")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "app.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return folder / "app.pem", folder / "key.pem"
+
+
+async def test_over_tls_the_certificate_must_be_trusted_and_of_that_name(outbound: Outbound, tmp_path: Path) -> None:
+    async def taken(_: web.Request) -> web.Response:
+        return web.Response(status=204)
+
+    app = web.Application()
+    app.router.add_post("/notify", taken)
+    public, private = certificate(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(public, private)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    port = runner.addresses[0][1]
+    try:
+        with pytest.raises(Unreachable, match="its certificate was not accepted"):
+            await outbound.post(f"https://127.0.0.1:{port}/notify", b"{}", {}, 5)
+        outbound._wires._tls = ssl.create_default_context(cafile=str(public))
+        assert (await outbound.post(f"https://127.0.0.1:{port}/notify", b"{}", {}, 5)).status == 204
+        assert (await outbound.post(f"https://127.0.0.1:{port}/notify", b"{}", {}, 5)).status == 204
+        outbound._wires.close()
+        with pytest.raises(Unreachable, match="its certificate was not accepted"):
+            await outbound.post(f"https://localhost:{port}/notify", b"{}", {}, 5)
+    finally:
+        await runner.cleanup()
