@@ -36,9 +36,17 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url
 
 
+async def ready(api: Api) -> None:
+    """Once it is in step with the store: until then it takes no changes."""
+    async with asyncio.timeout(30):
+        while (await api.ask("GET", "/health/ready")).status != 200:
+            await asyncio.sleep(0.05)
+
+
 @pytest.fixture
 async def api(store_url: str, tmp_path: Path) -> AsyncIterator[Api]:
     async with running_broker(tmp_path, store=StoreSettings(url=store_url), delivery=FAST) as api:
+        await ready(api)
         yield api
 
 
@@ -238,6 +246,7 @@ async def test_a_deleted_subscription_takes_its_pause_along(api: Api, app: Recei
 
 async def test_the_command_line_shows_and_steers(store_url: str, tmp_path: Path, app: Receiver) -> None:
     async with running_broker(tmp_path, store=StoreSettings(url=store_url), delivery=FAST) as api:
+        await ready(api)
         await subscribe(api, app.url())
         runner = CliRunner(env={"KNUTPUNKT_URL": api.url})
 
