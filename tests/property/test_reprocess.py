@@ -121,8 +121,8 @@ events = st.one_of(
 )
 corrections = st.one_of(
     st.tuples(st.just("model"), st.sampled_from(sorted(MODELS)), st.sampled_from(sorted(MODELS))),
-    st.tuples(st.sampled_from(SENSORS), st.sampled_from([1.0, 0.5, 10.0]), st.sampled_from([1.0, 0.5, 10.0])),
-)
+    st.tuples(st.sampled_from(SENSORS[1:]), st.sampled_from([1.0, 0.5, 10.0]), st.sampled_from([1.0, 0.5, 10.0])),
+).filter(lambda correction: correction[1] != correction[2])
 
 
 @dataclass
@@ -352,7 +352,7 @@ def check(
 
 
 cases = given(
-    before=st.lists(events, min_size=1, max_size=20),
+    before=st.lists(events, min_size=8, max_size=25),
     after=st.lists(events, max_size=8),
     correction=corrections,
     deaths=st.lists(st.integers(1, 30), max_size=3),
