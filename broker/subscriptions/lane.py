@@ -22,7 +22,7 @@ from broker.errors import BrokerError, StoreUnavailable
 from broker.jsonio import dumps
 from broker.jsonld.context import Context
 from broker.outbound import HostResting, Message, OutboundError, Transport
-from broker.stores.base import ChangeSet, OutboxRow, TenantStore
+from broker.stores.base import ChangeSet, Needs, OutboxRow, Record, RecordKind, TenantStore
 from broker.subscriptions.linked import Hidden, linked_to
 from broker.subscriptions.model import UNLIMITED
 from broker.subscriptions.notify import render_notification
@@ -443,11 +443,19 @@ class Lane:
         generation = (self._means.generation, self._changes)
         if self._generation == generation:
             return self._subscription
-        known = self._means.known(self.subscription_id) or await self._read()
+        name, known = self.subscription_id, self._means.known(self.subscription_id)
+        wanted: set[tuple[RecordKind, str]] = {("steering", name)}
+        if known is None:
+            wanted.add(("subscription", name))
         if self._state is None:
-            kept = await self._means.store.record("delivery_state", self.subscription_id)
+            wanted.add(("delivery_state", name))
+        found = (await self._means.store.load(Needs(records=wanted))).records
+        if known is None and (record := found.get(("subscription", name))) is not None:
+            known = compile_subscription(record.body, UNLIMITED), record.version
+        if self._state is None:
+            kept = found.get(("delivery_state", name))
             self._state = read_state(kept.body if kept is not None else None)
-        await self._follow_steering()
+        self._follow_steering(found.get(("steering", name)))
         if known is None:
             self._subscription = None
         elif self._subscription is None or known[1] != self._version:
@@ -458,13 +466,8 @@ class Lane:
         self._generation = generation
         return self._subscription
 
-    async def _read(self) -> tuple[Subscription, int] | None:
-        record = await self._means.store.record("subscription", self.subscription_id)
-        return (compile_subscription(record.body, UNLIMITED), record.version) if record is not None else None
-
-    async def _follow_steering(self) -> None:
+    def _follow_steering(self, record: Record | None) -> None:
         """An operator's word. Whatever it is, what is in memory may not be what is owed any more."""
-        record = await self._means.store.record("steering", self.subscription_id)
         version = record.version if record is not None else 0
         if version == self._steered:
             return
