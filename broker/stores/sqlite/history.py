@@ -89,7 +89,7 @@ def read_between(connection: sqlite3.Connection, since: int, until: int, limit: 
 
     Rows were appended in order of version, so no index is needed: the first one is found by halving.
     """
-    select = _SELECT.replace("SELECT ", "SELECT e.text, ", 1) + " JOIN name e ON e.n = h.entity"
+    select = _SELECT.replace("SELECT ", "SELECT owner.text, ", 1) + " JOIN name owner ON owner.n = h.entity"
     held = "h.version < ? AND h.superseded IS NULL ORDER BY h.row"
     first = _first_row(connection, since)
     rows = connection.execute(
