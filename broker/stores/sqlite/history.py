@@ -89,19 +89,18 @@ def read_between(connection: sqlite3.Connection, since: int, until: int, limit: 
 
     Rows were appended in order of version, so no index is needed: the first one is found by halving.
     """
-    select = _SELECT.replace("SELECT ", "SELECT owner.text, ", 1) + " JOIN name owner ON owner.n = h.entity"
     held = "h.version < ? AND h.superseded IS NULL ORDER BY h.row"
     first = _first_row(connection, since)
     rows = connection.execute(
-        f"{select} WHERE h.row >= ? AND h.version >= ? AND {held} LIMIT ?", (first, since, until, limit)
+        f"{_SELECT} WHERE h.row >= ? AND h.version >= ? AND {held} LIMIT ?", (first, since, until, limit)
     ).fetchall()
     if len(rows) == limit:
-        last = rows[-1][2]
+        last = rows[-1][1]
         whole = connection.execute(
-            f"{select} WHERE h.row >= ? AND h.version >= ? AND {held}", (_first_row(connection, last), last, last + 1)
+            f"{_SELECT} WHERE h.row >= ? AND h.version >= ? AND {held}", (_first_row(connection, last), last, last + 1)
         ).fetchall()
-        rows = [row for row in rows if row[2] != last] + whole
-    return [_row(row[0], row[1:]) for row in rows]
+        rows = [row for row in rows if row[1] != last] + whole
+    return [_row(row[12], row) for row in rows]
 
 
 def _first_row(connection: sqlite3.Connection, version: int) -> int:
