@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -137,8 +138,9 @@ async def _all_in_history(broker: BrokerProcess, answered: int) -> None:
 # --- devices, in processes of their own -------------------------------------------------------------------------------
 
 
-_RUN = os.urandom(4)
-"""What a process begins its tokens with: the next has other messages, not the same ones again."""
+def _first() -> int:
+    """Where a device's messages are counted from: where another's were a moment ago from its port, they must not be its own."""
+    return secrets.randbelow(1 << 31)
 
 
 def _request(number: int, serial: int, *, named: bool = True) -> Message:
@@ -148,7 +150,7 @@ def _request(number: int, serial: int, *, named: bool = True) -> Message:
         payload=elsys_temperature(serial % 500 / 10),
         _mtype=CON,
         _mid=serial & 0xFFFF,
-        _token=_RUN + serial.to_bytes(4, "big"),
+        _token=serial.to_bytes(4, "big"),
     )
 
 
@@ -158,7 +160,7 @@ class _Device(asyncio.DatagramProtocol):
     def __init__(self, make: Callable[[int], bytes], read: Callable[[bytes], int]) -> None:
         self._make = make
         self._read = read
-        self._serial = self.answered = 0
+        self._serial, self.answered = _first(), 0
         self.stopped = False
 
     def connection_made(self, transport: Any) -> None:
@@ -242,7 +244,7 @@ def _dtls(port: int, numbers: list[int], keys: list[Key]) -> int:
 
     def device(number: int, key: Key) -> None:
         session = DtlsDevice(port, key["identity"], bytes.fromhex(key["key"]), seconds=30)
-        ends, answered, serial = time.perf_counter() + MEASURED_SECONDS, 0, 0
+        ends, answered, serial = time.perf_counter() + MEASURED_SECONDS, 0, _first()
         while time.perf_counter() < ends:
             serial += 1
             answer = session.ask(bytes(_request(number, serial, named=False).encode()))
@@ -272,7 +274,7 @@ async def _streams(port: int, numbers: list[int]) -> int:
     async def device(number: int) -> int:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"\x00\xe1")  # a CSM
-        frames, answered, serial = Frames(1 << 16), 0, 0
+        frames, answered, serial = Frames(1 << 16), 0, _first()
         while asyncio.get_running_loop().time() < ends:
             serial += 1
             writer.write(framed(_request(number, serial)))

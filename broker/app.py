@@ -50,7 +50,10 @@ from broker.pipeline.intake import Uplink
 from broker.pipeline.keyring import Keys
 from broker.pipeline.personal import SHARED_TRUST_SECONDS, PersonalData
 from broker.pipeline.quarantine import Quarantine
+from broker.pipeline.raw_uplinks import RawUplinks
 from broker.pipeline.replays import Replays
+from broker.pipeline.reprocess.looking import Looking
+from broker.pipeline.reprocess.run import Reprocessings
 from broker.pipeline.retention import Retention
 from broker.pipeline.silence import Silence
 from broker.pipeline.tenants import Tenant, Tenants
@@ -58,7 +61,7 @@ from broker.pipeline.uplinks import Uplinks
 from broker.pipeline.writer import Writer
 from broker.places.about import about
 from broker.places.containment import vocabulary
-from broker.stores.base import Store, TenantStore, UplinkRow
+from broker.stores.base import BYTES_DROPPED, Store, TenantStore, UplinkRow
 from broker.stores.open import create_store
 from broker.subscriptions.delivery import Delivery
 from broker.subscriptions.index import SubscriptionIndex
@@ -93,6 +96,8 @@ class Parts:
     uplinks: Uplinks
     claims: Claims
     quarantine: Quarantine
+    reprocessings: Reprocessings
+    raw_uplinks: RawUplinks
     silence: Silence
     retention: Retention
     downlinks: Downlinks
@@ -136,6 +141,7 @@ async def serve(settings: Settings, stop: asyncio.Event, *, started: Callable[[R
         chores = [inner.create_task(_watched(stop, "following", parts.following.run()))]
         inner.create_task(_watched(stop, "claims", _catch_up(parts, stop)))
         inner.create_task(_watched(stop, "quarantine", parts.quarantine.run(stop)))
+        inner.create_task(_watched(stop, "reprocessings", parts.reprocessings.run(stop)))
         inner.create_task(_watched(stop, "contexts", parts.upkeep.run()))
         inner.create_task(_watched(stop, "silence", parts.silence.run(stop)))
         inner.create_task(_watched(stop, "retention", parts.retention.run(stop)))
@@ -201,7 +207,7 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
                 in_step=lambda: following is None or following.in_step(),
             )
             expiry = Expiry(tenant, writer, clock, settings.delivery.told_days)
-            replays = Replays(tenant, delivery, clock, personal, clock.new_id())
+            replays = Replays(tenant, delivery, clock, personal, clock.new_id(), settings.delivery.lease_seconds)
             feed = Feed(tenant, writer, clock, settings.streams)
             return Tenant(name, tenant, writer, delivery, expiry, personal, replays, feed)
 
@@ -209,12 +215,18 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
         tenants = Tenants(await make(""), make, settings.tenants, clock)
         following = Following(store, tenants.moved, alone=settings.store.url.startswith("sqlite:"))
         here = tenants.default
-        uplinks = Uplinks(here.store, here.writer, clock, settings.limits, decoders)
+        raw = RawUplinks(settings.raw_uplinks.keep_days, tenants.stores, tenants.record_of, clock)
+        await raw.refresh()
+        uplinks = Uplinks(here.store, here.writer, clock, settings.limits, decoders, raw)
         asked = guarded(here)  # what handlers call looks at on whose behalf it is called
         known = networks(settings.networks)
         read_again = _reader_of_kept(known, settings.limits)
         claims = Claims(asked.store, asked.writer, uplinks, read_again, clock, settings.limits)
         quarantine = Quarantine(asked.store, asked.writer, clock, settings.quarantine.keep_days)
+        looking = Looking(uplinks, read_again, settings.limits)
+        reprocessings = Reprocessings(
+            asked.store, asked.writer, here.writer, looking, clock, settings.reprocess.preview_seconds
+        )
         senders = _senders(settings, known, clock)
         downlinks = Downlinks(asked.store, asked.writer, clock, settings.actuation, senders, decoders)
         upkeep = Upkeep(contexts, ContextShelf(here.store, here.writer))
@@ -234,8 +246,10 @@ async def _built(settings: Settings, clock: Clock) -> AsyncIterator[Parts]:
             uplinks=uplinks,
             claims=claims,
             quarantine=quarantine,
+            reprocessings=reprocessings,
+            raw_uplinks=raw,
             silence=silence,
-            retention=Retention(here.store, here.writer, here.personal, clock),
+            retention=Retention(here.store, here.writer, here.personal, clock, raw=raw),
             downlinks=downlinks,
             decoders=decoders,
             keys=keys,
@@ -265,6 +279,8 @@ def _telling(
 def _reader_of_kept(known: Networks, limits: Limits) -> Callable[[UplinkRow], Uplink]:
     def read_again(row: UplinkRow) -> Uplink:
         assert row.device_id is not None
+        if BYTES_DROPPED in row.meta:
+            raise ValueError("its bytes are not kept any more (raw_uplinks.keep_days)")
         return read_kept(
             known,
             source=row.source,
@@ -304,6 +320,8 @@ async def _http(parts: Parts) -> AsyncIterator[tuple[str, int]]:
         claims=parts.claims,
         downlinks=parts.downlinks,
         quarantine=parts.quarantine,
+        reprocessings=parts.reprocessings,
+        raw_uplinks=parts.raw_uplinks,
         transport=parts.transports,
         telling=parts.telling,
         uplink_doors=_uplink_doors(settings, parts.networks),

@@ -406,6 +406,27 @@ class QuarantineSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 365
 
 
+class RawUplinks(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How long the bytes of uplinks are kept. Without them an uplink cannot be decoded again, nor attributed anew."""
+
+    keep_days: Annotated[
+        str,
+        _doc(
+            "The bytes of applied uplinks, days; 0: they go as soon as they are applied. A tenant may have its own (docs/reprocess.md).",
+            pattern=r"^(forever|0|[1-9]\d{0,4})$",
+        ),
+    ] = "forever"
+
+
+class Reprocess(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Decoding kept uplinks again."""
+
+    preview_seconds: Annotated[
+        float,
+        _doc("How long it may be looked for what would change; what was found by then is told, seconds.", gt=0, le=600),
+    ] = 20.0
+
+
 class Tenancy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Tenants (ETSI GS CIM 009, 5.5.10): data of several owners, apart from each other."""
 
@@ -484,6 +505,8 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     tenants: Tenancy = Tenancy()
     places: Places = Places()
     quarantine: QuarantineSettings = QuarantineSettings()
+    raw_uplinks: RawUplinks = RawUplinks()
+    reprocess: Reprocess = Reprocess()
     alarms: Alarms = Alarms()
     log: Log = Log()
     base_url: Annotated[

@@ -35,7 +35,7 @@ _HANDSHAKE, _CLIENT_HELLO = 22, 1
 
 
 class _Peer:
-    """A device that has proven itself, behind its session: `adapters.coap.messages.Peer`."""
+    """A device that has proven itself, behind its session: `adapters.coap.peer.Peer`."""
 
     maximum_block_size_exp = 6
     maximum_payload_size = 1024

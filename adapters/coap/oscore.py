@@ -44,7 +44,7 @@ class NotOpened(Exception):
 
 
 class SecurePeer:
-    """A device behind OSCORE, wherever its datagrams come from: `adapters.coap.messages.Peer`."""
+    """A device behind OSCORE, wherever its datagrams come from: `adapters.coap.peer.Peer`."""
 
     maximum_block_size_exp = 6
     maximum_payload_size = 1024

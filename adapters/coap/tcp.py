@@ -30,7 +30,7 @@ _MAX_MESSAGE_SIZE, _BLOCK_WISE = 2, 4
 
 
 class _Connection(asyncio.Protocol):
-    """A device at the other end of a connection; unproven: `adapters.coap.messages.Peer`."""
+    """A device at the other end of a connection; unproven. What `adapters.coap.peer.Peer` has, but no datagrams."""
 
     device = key_id = ""
     maximum_block_size_exp = 6
@@ -122,10 +122,6 @@ class _Connection(asyncio.Protocol):
         """At once."""
         if self._transport is not None:
             self._transport.abort()
-
-    def send(self, datagram: bytes) -> None:
-        """Of datagrams only."""
-        raise NotImplementedError
 
 
 class TcpServer:

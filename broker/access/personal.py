@@ -64,6 +64,9 @@ class Personal:
                 return body.get("virtualSensor") in self.sensors
             case "revision":
                 return body.get("of") == "virtual_sensor" and body.get("id") in self.sensors
+            case "reprocessing":
+                selection = body.get("selection", {})
+                return selection.get("device") in self.devices or selection.get("virtualSensor") in self.sensors
             case "device_key":
                 return body.get("device") in self.devices
             case "subscription":

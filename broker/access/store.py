@@ -81,6 +81,10 @@ class GuardedStore:
             {key: tuple(one for one in some if not hidden.record(one)) for key, some in found.found.items()},
             found.frames,
             {key: row for key, row in found.latest.items() if not hidden.entity(key.entity_id)},
+            {
+                key: tuple(row for row in rows if not hidden.entity(row.entity_id))
+                for key, rows in found.brought.items()
+            },
             found.epochs,
         )
 
@@ -308,6 +312,10 @@ class GuardedStore:
     async def forget_uplinks(self, device_id: str, since: Micros, before: Micros, limit: int) -> int:
         """See TenantStore."""
         return await self._store.forget_uplinks(device_id, since, before, limit)
+
+    async def drop_bytes(self, after: str, before: Micros, limit: int) -> tuple[int, str]:
+        """See TenantStore."""
+        return await self._store.drop_bytes(after, before, limit)
 
     async def forget_letters(self, entity_ids: Collection[str], before: Micros) -> int:
         """See TenantStore."""

@@ -15,6 +15,8 @@ from broker.pipeline.downlinks import Downlinks
 from broker.pipeline.guard import GuardedFeed
 from broker.pipeline.intake import Intake, Unread, Uplink
 from broker.pipeline.quarantine import Quarantine
+from broker.pipeline.raw_uplinks import RawUplinks
+from broker.pipeline.reprocess.run import Reprocessings
 from broker.stores.base import Record, TenantStore
 from broker.stores.command import Command
 from broker.subscriptions.receivers.telling import Telling
@@ -92,6 +94,14 @@ class Tenants(Protocol):
         """All but the default one, by name."""
         ...
 
+    async def record_of(self, name: str) -> Record | None:
+        """What is said of a tenant, '' for the default one."""
+        ...
+
+    async def keep_raw(self, name: str, keep_days: str | int | None) -> None:
+        """Say how long a tenant's raw uplinks are kept; None: as the settings have it. Raises NonexistentTenant."""
+        ...
+
 
 class UplinkReader(Protocol):
     """Reads what one network server pushes over HTTP."""
@@ -129,6 +139,8 @@ class Services:
     claims: Claims
     downlinks: Downlinks
     quarantine: Quarantine
+    reprocessings: Reprocessings
+    raw_uplinks: RawUplinks
     transport: Transport
     """What sends a test to a ready receiver, past the outbox."""
     telling: Telling

@@ -21,6 +21,7 @@ from broker.cli.model_check import model_check
 from broker.cli.places import place
 from broker.cli.quantities import quantities
 from broker.cli.receivers import receiver
+from broker.cli.reprocess import reprocess, reprocessings
 from broker.cli.serve import config, serve
 from broker.cli.subscriptions import subscription
 from broker.cli.swaps import candidates, quarantine, swap, swaps, undo
@@ -49,6 +50,8 @@ def main() -> None:
     knutpunkt undo ROOM-214-CLIMATE      take that back
     knutpunkt why urn:ngsi-ld:Room:214 temperature
                                          where a value comes from
+    knutpunkt reprocess --model elsys-ers --from 2026-03-01
+                                         decode again what came, after a codec was corrected
     knutpunkt send ARCHIVE-CLIMATE reboot
                                          tell a sensor something
 
@@ -74,6 +77,8 @@ for command in (
     undo,
     swaps,
     why,
+    reprocess,
+    reprocessings,
     send,
     command_group,
     quantities,

@@ -52,8 +52,9 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("Made", ", ".join(f"{name} {shown}" for name, shown in made.items())))
     uplink, device, binding, swap = found["uplink"], found["device"], found["binding"], found["swap"]
     if uplink is not None:
+        size = f"{uplink['bytes']} bytes" if uplink["raw"] is not None else "its bytes are not kept any more,"
         lines += [
-            ("Uplink", f"{uplink['id']}, {uplink['bytes']} bytes by {uplink['source']}, {when(uplink['receivedAt'])}"),
+            ("Uplink", f"{uplink['id']}, {size} by {uplink['source']}, {when(uplink['receivedAt'])}"),
         ]
     if device is not None:
         lines.append(("Device", f"{device['id']} {device.get('name', '')}".strip()))
@@ -68,6 +69,10 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(
             ("Put there", " ".join(part for part in (f"by {swap['by']}" if swap["by"] else "", swap["why"]) if part))
         )
+    again = found["reprocessing"]
+    if again is not None:
+        said = " ".join(part for part in (f"by {again['by']}" if again["by"] else "", again["note"]) if part)
+        lines.append(("Decoded again", f"{when(again['startedAt'])} {said}".strip() + f", reprocessing {again['id']}"))
     lines += [("Before it", _earlier(one)) for one in found["earlier"]]
     lines += [("Told", f"{one['subscription']}, {when(one['deliveredAt'])}") for one in found["told"]]
     return lines
@@ -75,4 +80,5 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _earlier(one: dict[str, Any]) -> str:
     value = one["instance"].get("value") if one["instance"] else None
-    return f"{value}, of device {one['device']}, taken back" if one["device"] else f"{value}, taken back"
+    how = "superseded by a reprocessing" if one["reprocessing"] else "taken back"
+    return f"{value}, of device {one['device']}, {how}" if one["device"] else f"{value}, {how}"

@@ -6,7 +6,8 @@ target of a relationship is as good as a list of one (JSON-LD 1.1, 4.3), and a v
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -101,6 +102,83 @@ def rules_of(name: str, published: Published, schemas: Path | None = None) -> Ru
         _units(ours) if ours is not None else {},
         frozenset(_own(ours)) if ours is not None else _ALWAYS_OURS,
     )
+
+
+class Check:
+    """One look at many entities: what it was held against, and what deviates."""
+
+    def __init__(
+        self, published: Published, schemas: Path | None = None, *, strict: bool = False, keep: int | None = None
+    ) -> None:
+        """`strict`: attributes that nobody knows deviate, too. `keep`: most deviations that are kept; the rest is counted."""
+        self.published = published
+        self.checked: Counter[str] = Counter()
+        self.deviating: Counter[str] = Counter()
+        self.passed_over: Counter[str] = Counter()
+        """'TYPE: why' -> entities."""
+        self.found: list[Deviation] = []
+        self.total = 0
+        """Deviations, count."""
+        self._keep = keep
+        self._schemas = schemas
+        self._strict = strict
+        self._rules: dict[str, Rules | str] = {}
+        self._several: set[str] = set()
+        """Entities of several types, which may come once with each."""
+
+    def look_at(self, entities: Iterable[Mapping[str, Any]]) -> None:
+        """Several entities."""
+        for entity in entities:
+            self.look(entity)
+
+    def look(self, entity: Mapping[str, Any]) -> None:
+        """One entity, normalized, with names."""
+        names = entity.get("type", "")
+        names = names if isinstance(names, list) else [names]
+        if entity["id"] in self._several:
+            return
+        if len(names) > 1:
+            self._several.add(entity["id"])
+        rules = self._first(names)
+        if isinstance(rules, str):
+            self.passed_over[f"{names[0]}: {rules}"] += 1
+            return
+        self.checked[rules.name] += 1
+        found = [one for one in deviations(entity, rules) if self._strict or one.rule != "unknown"]
+        self.deviating[rules.name] += bool(found)
+        self.total += len(found)
+        self.found += found if self._keep is None else found[: max(0, self._keep - len(self.found))]
+
+    def source(self, name: str) -> str:
+        """What a type was held against."""
+        rules = self._rules[name]
+        return rules.source if isinstance(rules, Rules) else rules
+
+    def report(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "package": self.published.version,
+            "entities": self.checked.total(),
+            "found": self.total,
+            "types": [
+                {"type": name, "model": self.source(name), "entities": count, "deviating": self.deviating[name]}
+                for name, count in sorted(self.checked.items())
+            ],
+            "passedOver": dict(sorted(self.passed_over.items())),
+            "deviations": [msgspec.to_builtins(one) for one in self.found],
+        }
+
+    def _first(self, names: Sequence[str]) -> Rules | str:
+        """The rules of the first type that has some; why there are none."""
+        for name in names:
+            if name not in self._rules:
+                try:
+                    self._rules[name] = rules_of(name, self.published, self._schemas)
+                except NoModel as error:
+                    self._rules[name] = str(error)
+            if not isinstance(self._rules[name], str):
+                return self._rules[name]
+        return self._rules[names[0]]
 
 
 def _units(ours: EntityModel) -> dict[str, frozenset[str]]:

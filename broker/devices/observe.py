@@ -44,28 +44,14 @@ def observe(
     newest = 0
     for observation in observations:
         name, at = observation.attribute, observation.at
-        instance = _instance(observation, device_id, stamp)
+        instance = instance_of(observation, device_id, stamp)
         instances = attrs.get(name, [])
         current = default_instance(instances)
         if current is not None:
             instance["createdAt"] = current.get("createdAt", stamp.text)
-        history.append(
-            HistoryRow(
-                entity_id=first.entity_id,
-                attribute=name,
-                dataset_id="",
-                observed_at=at,
-                recorded_at=stamp.now,
-                version=stamp.version,
-                instance=instance,
-                uplink_id=uplink_id,
-                device_id=device_id,
-                binding_id=observation.binding.id,
-                lineage=observation.lineage,
-            )
-        )
+        history.append(row_of(observation, instance, device_id, uplink_id, stamp))
         if not observation.current or (
-            current is not None and (_observed_at(current) > at or _same(current, instance))
+            current is not None and (_observed_at(current) > at or same_observation(current, instance))
         ):
             continue
         attrs[name] = [instance, *(one for one in instances if "datasetId" in one)]
@@ -102,7 +88,24 @@ def observe(
     return EntityChange(first.entity_id, entity, after, triggers), history
 
 
-def _same(one: Instance, other: Instance) -> bool:
+def row_of(observation: Observation, instance: Instance, device_id: str, uplink_id: str, stamp: Stamp) -> HistoryRow:
+    """The history row of what is observed."""
+    return HistoryRow(
+        entity_id=observation.entity_id,
+        attribute=observation.attribute,
+        dataset_id="",
+        observed_at=observation.at,
+        recorded_at=stamp.now,
+        version=stamp.version,
+        instance=instance,
+        uplink_id=uplink_id,
+        device_id=device_id,
+        binding_id=observation.binding.id,
+        lineage=observation.lineage,
+    )
+
+
+def same_observation(one: Instance, other: Instance) -> bool:
     """Whether two instances tell of one observation: an uplink that is looked at again is no news."""
     return all(one.get(member) == other.get(member) for member in ("type", "value", "unitCode", "observedAt")) and (
         _source(one) == _source(other)
@@ -120,7 +123,8 @@ def _observed_at(instance: Instance) -> int:
     return (parse_iso(text) or 0) if text is not None else 0
 
 
-def _instance(observation: Observation, device_id: str, stamp: Stamp) -> Instance:
+def instance_of(observation: Observation, device_id: str, stamp: Stamp) -> Instance:
+    """What is observed, as an attribute's instance."""
     instance: Instance = {"type": "Property", "value": observation.value, "observedAt": iso(observation.at)}
     if observation.unit:
         instance["unitCode"] = observation.unit

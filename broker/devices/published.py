@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any, Final
@@ -92,7 +92,7 @@ class Published:
         }
 
 
-@cache
+@lru_cache(maxsize=2)
 def installed(*names: str) -> Published:
     """The package's models, with the attributes of the types of these names; all when none is given: 200 MB meanwhile.
 

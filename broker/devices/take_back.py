@@ -66,7 +66,7 @@ def take_back(effects: Effects[Any], view: View, stamp: Stamp, binding: Binding,
                 row = view.latest(Latest(entity_id, attribute, binding.id, since))
                 left[attribute] = row.instance if row is not None else None
         if left:
-            effects.changes.append(_fallen_back(entity, left, stamp))
+            effects.changes.append(fallen_back(entity, left, stamp))
     _rewound(effects, view, binding, since, written)
 
 
@@ -138,14 +138,16 @@ def _observed_by(instance: Instance, device_id: str, since: Micros) -> bool:
     )
 
 
-def _fallen_back(entity: Entity, left: dict[Iri, Instance | None], stamp: Stamp) -> EntityChange:
+def fallen_back(entity: Entity, left: dict[Iri, Instance | None], stamp: Stamp) -> EntityChange:
+    """The entity with other current values: those that are left, or None where none is."""
     attrs: Attributes = dict(entity["attrs"])
     triggers: dict[Iri, AttributeTrigger] = {}
     for name, instance in left.items():
-        others = [one for one in attrs[name] if "datasetId" in one]
+        before = attrs.get(name, [])
+        others = [one for one in before if "datasetId" in one]
         if instance is not None:
             attrs[name] = [{**instance, "modifiedAt": stamp.text}, *others]
-            triggers[name] = "attributeUpdated"
+            triggers[name] = "attributeUpdated" if before else "attributeCreated"
         else:
             if others:
                 attrs[name] = others

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from broker.clock import SECOND, Micros, Stamp, iso
+from broker.clock import Micros, Stamp
 from broker.codecs.base import CodecError, Measurement
 from broker.config import Limits
 from broker.devices.alarms.heard import judge_uplink, uplink_needs
@@ -25,15 +25,16 @@ from broker.devices.observe import observe
 from broker.devices.processing.observation import Observation, Source
 from broker.devices.processing.plan import plan_of
 from broker.devices.processing.process import Processed, process
-from broker.devices.processing.state import as_sensor_state, state_body
-from broker.devices.registry import as_binding, as_device, as_sensor, as_state, to_body
+from broker.devices.processing.state import as_sensor_state
+from broker.devices.registry import as_binding, as_device, as_sensor, as_state
 from broker.devices.resolve import Resolution, resolve
 from broker.devices.revisions import revision_key
-from broker.devices.state import brought_before, frame_of, heard
+from broker.devices.state import brought_before, frame_of
 from broker.devices.take_back import written_by
 from broker.pipeline.follow import follow, follow_needs
 from broker.pipeline.intake import Outcome, Receipt, Uplink
-from broker.stores.base import Needs, RecordWrite, Snapshot, Superseded, UplinkRow, UplinkStatus, UplinkUpdate
+from broker.pipeline.uplink_parts import by_time, heard_again, left_out, state_writes, unbound
+from broker.stores.base import BYTES_DROPPED, Needs, Snapshot, Superseded, UplinkRow, UplinkStatus, UplinkUpdate
 from broker.stores.command import Effects, View
 
 UNHEARD: Final = "unheard"
@@ -77,6 +78,8 @@ class ApplyUplink:
     """Whether its device was known then, so that it counted as heard."""
     since: Micros | None = None
     """What was applied and tells of nothing from this time on is left as it is."""
+    keep_bytes: bool = True
+    """Whether a new uplink's bytes are kept when it is applied."""
 
     def needs(self, seen: Snapshot) -> Needs:
         """The device and its state, then its bindings' virtual sensors, then their entities."""
@@ -172,12 +175,12 @@ class ApplyUplink:
         return record is None or model.id != model_id or record.version != self.decoded.model_version
 
     def _observed(self, view: View, stamp: Stamp) -> Effects[Receipt | Stale]:
-        plausible, odd = _by_time(self.decoded.measurements, stamp, self.limits)
+        plausible, odd = by_time(self.decoded.measurements, stamp.now, self.limits)
         bindings, sensors = self._registry(view)
         resolution = resolve(plausible, bindings, sensors)
         at = self.uplink.observed_at
         if plausible and not resolution.resolved and not resolution.unused:
-            reason = _unbound(self.uplink.device_id, bindings, plausible[0].observed_at)
+            reason = unbound(self.uplink.device_id, bindings, plausible[0].observed_at)
             ended = self._ended(view, "quarantined", reason, at=at, measurements=plausible)
         else:
             try:
@@ -186,13 +189,13 @@ class ApplyUplink:
                 return self._refused(view, str(error))
             effects = self._entity_effects(view, processed.observations, stamp)
             failed = [one for one in processed.observations if one.failed]
-            reason = _left_out(odd, resolution, failed, self.limits)
+            reason = left_out(odd, resolution, failed, self.limits)
             ended = self._ended(view, "applied", reason, at=at, measurements=plausible)
             if failed and isinstance(ended.result, Receipt):
                 checks = tuple(check for one in failed for check in one.failed)
                 ended.result = msgspec.structs.replace(ended.result, implausible=checks)
             ended.changes, ended.history = effects.changes, effects.history
-            ended.records += _state_writes(view, processed)
+            ended.records += state_writes(view, processed)
         if self.was == "applied":
             ended.superseded = self._superseded(view, stamp)
         return ended
@@ -273,93 +276,28 @@ class ApplyUplink:
         uplink = self.uplink
         effects: Effects[Receipt | Stale] = Effects(Receipt(self.uplink_id, outcome, reason))
         if self.was is None:
-            effects.uplinks.append(_row(uplink, self.uplink_id, _STATUS[outcome], reason, heard=at is not None))
+            row = _row(uplink, self.uplink_id, _STATUS[outcome], reason, heard=at is not None)
+            if outcome == "applied" and not self.keep_bytes:
+                row = msgspec.structs.replace(row, raw=b"", meta={**row.meta, BYTES_DROPPED: True})
+            effects.uplinks.append(row)
         elif outcome != self.was or outcome == "applied":
             effects.uplink_updates.append(UplinkUpdate(self.uplink_id, _STATUS[outcome], reason, expected=self.was))
         if at is not None:
-            record = view.record("device_state", uplink.device_id)
-            radio = uplink.radio
-            before = as_state(record)
-            state = heard(
-                before,
-                uplink_id=self.uplink_id,
-                at=at,
-                joined=uplink.kind == "join",
-                f_cnt=uplink.f_cnt,
-                rssi=radio.rssi if radio else None,
-                snr=radio.snr if radio else None,
-                gateway=radio.gateway_id if radio else None,
-                gateway_location=radio.gateway_location if radio else None,
-                margin=uplink.meta.get("margin"),
-                battery_percent=uplink.battery_percent,
-                battery=self.decoded.model.battery if self.decoded.model is not None else None,
-                location=uplink.location,
+            effects.records += heard_again(
+                view,
+                uplink,
+                self.uplink_id,
+                at,
                 measurements=measurements,
                 problem=reason or None,
-                frame=self._frame[0],
-                source=uplink.source,
-                broker=uplink.meta.get("broker"),
-                topic=uplink.meta.get("topic"),
                 again=self.heard,
+                model=self.decoded.model,
+                frame=self._frame[0],
             )
-            if state != before:
-                version, expected = (record.version + 1, record.version) if record is not None else (1, 0)
-                effects.records.append(RecordWrite("device_state", uplink.device_id, to_body(state), version, expected))
             followed, status = follow(view, uplink)
             effects.records += followed
             effects.result = Receipt(self.uplink_id, outcome, reason, command=status)
         return effects
-
-
-def _by_time(
-    measurements: Sequence[Measurement], stamp: Stamp, limits: Limits
-) -> tuple[list[Measurement], list[Measurement]]:
-    """Measurements of a plausible time, and those whose own time is not: a device's wrong clock must change nothing."""
-    newest = stamp.now + limits.clock_ahead_seconds * SECOND
-    oldest = stamp.now - limits.clock_behind_days * 24 * 3600 * SECOND
-    plausible: list[Measurement] = []
-    odd: list[Measurement] = []
-    for measurement in measurements:
-        (plausible if oldest <= measurement.observed_at <= newest else odd).append(measurement)
-    return plausible, odd
-
-
-def _state_writes(view: View, processed: Processed) -> list[RecordWrite]:
-    writes = []
-    for sensor_id, state in processed.states.items():
-        record = view.record("sensor_state", sensor_id)
-        version, expected = (record.version + 1, record.version) if record is not None else (1, 0)
-        writes.append(RecordWrite("sensor_state", sensor_id, state_body(state), version, expected))
-    return writes
-
-
-def _unbound(device_id: str, bindings: Sequence[Binding], at: Micros) -> str:
-    """Why the quarantine has it, for people: a device that was something once is told from one that never was."""
-    ended = [
-        binding for binding in bindings if binding.valid_to is not None and not binding.empty and binding.valid_to <= at
-    ]
-    if not ended:
-        return f"No virtual sensor is bound to device {device_id} at {iso(at)}."
-    last = max(ended, key=lambda binding: binding.valid_to or 0)
-    return (
-        f"Device {device_id} was '{last.virtual_sensor}' until {iso(last.valid_to or 0)}; nothing is bound to it since."
-    )
-
-
-def _left_out(odd: Sequence[Measurement], resolution: Resolution, failed: Sequence[Observation], limits: Limits) -> str:
-    """What of an applied uplink did not become a value, for people; '' when all that has a place did."""
-    said = []
-    if odd:
-        said.append(
-            f"{len(odd)} measurements left out: their time, e.g. {iso(odd[0].observed_at)}, is more than "
-            f"{limits.clock_ahead_seconds} s ahead of ours or older than {limits.clock_behind_days} days."
-        )
-    if resolution.unbound:
-        said.append(f"{len(resolution.unbound)} measurements left out: no virtual sensor was bound at their time.")
-    if failed:
-        examples = ", ".join(f"{one.lineage['quantity']} {one.value} ({', '.join(one.failed)})" for one in failed[:3])
-        said.append(f"{len(failed)} implausible: {examples}{', …' if len(failed) > 3 else ''}.")
-    return " ".join(said)
 
 
 def _row(uplink: Uplink, uplink_id: str, status: UplinkStatus, reason: str, *, heard: bool) -> UplinkRow:

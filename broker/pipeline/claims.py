@@ -156,7 +156,8 @@ class Claims:
             try:
                 uplink = self._read_again(row)
             except ValueError as error:
-                # Its network is described otherwise in the settings than when it came in: it stays as it is.
+                # Its network is described otherwise in the settings than when it came in, or its bytes are not kept any
+                # more: it stays as it is.
                 log.warning("uplink.not_read_again", uplink=row.id, source=row.source, reason=str(error))
                 continue
             receipt = await self._uplinks.replay(uplink, row, since)

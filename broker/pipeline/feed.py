@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import structlog
 
@@ -20,11 +18,9 @@ from broker.clock import SECOND, Clock, Micros
 from broker.config import Streams
 from broker.ending import end
 from broker.errors import BrokerError, Overloaded, StoreUnavailable
-from broker.jsonio import loads
-from broker.ngsild.change import AttributeTrigger, EntityTrigger
-from broker.ngsild.model import Entity, Iri
+from broker.pipeline.feed_event import FeedEvent, event_id, read_id
 from broker.pipeline.recording import Record
-from broker.stores.base import FeedRow, PositionGone, Tail, TenantStore
+from broker.stores.base import PositionGone, Tail, TenantStore
 from broker.stores.command import Command, ResultT
 
 log = structlog.get_logger(__name__)
@@ -42,7 +38,6 @@ CHORE_SECONDS: Final = 30.0
 """How often old rows are deleted, and it is looked whether recording must be prolonged."""
 FORGOTTEN_ROWS: Final = 5000
 """Old rows deleted at once, count."""
-ID_CHARACTERS: Final = 2100
 
 
 class Executor(Protocol):
@@ -51,47 +46,6 @@ class Executor(Protocol):
     async def execute(self, command: Command[ResultT], *, wait: bool = False) -> ResultT:
         """The command's result once it is durable."""
         ...
-
-
-@dataclass(frozen=True)
-class FeedEvent:
-    """One change. Shared by all who are told of it: nothing in it may be changed."""
-
-    position: str
-    row: FeedRow
-
-    @property
-    def id(self) -> str:
-        """What it can be gone on from by."""
-        return event_id(self.position, self.row.at)
-
-    @property
-    def entity(self) -> Entity:
-        """After the change; as it last was, if it was deleted."""
-        entity: Entity = self._body["entity"]
-        return entity
-
-    @property
-    def attributes(self) -> dict[Iri, AttributeTrigger]:
-        """What changed."""
-        attributes: dict[Iri, AttributeTrigger] = self._body["attributes"]
-        return attributes
-
-    @property
-    def trigger(self) -> EntityTrigger:
-        """What happened to the entity."""
-        trigger: EntityTrigger = self._body["trigger"]
-        return trigger
-
-    @cached_property
-    def _body(self) -> dict[str, Any]:
-        body: dict[str, Any] = loads(self.row.body)
-        return body
-
-
-def event_id(position: str, at: Micros) -> str:
-    """A position and its time, by which it is seen whether it is too old."""
-    return f"{position}.{at:x}"
 
 
 class Feed:
@@ -125,7 +79,7 @@ class Feed:
         """
         position = None
         if last_id is not None:
-            position, at = _read_id(last_id)
+            position, at = read_id(last_id)
             record = await self._store.record("stream_use", "stream")
             now = self._clock.now()
             if record is None or at < record.body["since"] or record.body["until"] <= now or at < now - self._keep:
@@ -348,14 +302,3 @@ class Listener:
         tail, self._tail = self._tail, None
         if tail is not None:
             await tail.close()
-
-
-def _read_id(text: str) -> tuple[str, Micros]:
-    """(position, its time) of an event's id. Raises PositionGone for what is none."""
-    position, _, at = text.rpartition(".")
-    try:
-        if len(text) > ID_CHARACTERS:
-            raise ValueError(text)
-        return position, int(at, 16)
-    except ValueError:
-        raise PositionGone(f"'{text[:60]}' is not an event's id.") from None

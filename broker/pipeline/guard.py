@@ -12,7 +12,8 @@ from broker.clock import Stamp
 from broker.devices.revisions import PERSONAL
 from broker.entities.batch import Batch, Element
 from broker.errors import Conflict
-from broker.pipeline.feed import Feed, FeedEvent, Listener
+from broker.pipeline.feed import Feed, Listener
+from broker.pipeline.feed_event import FeedEvent
 from broker.pipeline.personal import PersonalData
 from broker.pipeline.tenants import Tenant, Tenants
 from broker.stores.base import Needs, Record, Snapshot, TenantStore
@@ -211,6 +212,14 @@ class GuardedTenants:
     async def recorded(self) -> list[Record]:
         """See Tenants."""
         return await self._tenants.recorded()
+
+    async def record_of(self, name: str) -> Record | None:
+        """See Tenants."""
+        return await self._tenants.record_of(name)
+
+    async def keep_raw(self, name: str, keep_days: str | int | None) -> None:
+        """See Tenants."""
+        await self._tenants.keep_raw(name, keep_days)
 
 
 def guarded(tenant: Tenant) -> GuardedTenant:

@@ -37,7 +37,7 @@ log = structlog.get_logger(__name__)
 
 LOOK_SECONDS: Final = 1.0
 """How often it is looked for replays to go on with."""
-LEASE_SECONDS: Final = 10.0
+CONFLICT_SECONDS: Final = 0.05
 ROWS: Final = 500
 """History rows, or dead letters, of one part, count."""
 AHEAD: Final = 2000
@@ -121,9 +121,16 @@ class Replays:
     """One tenant's. `run` until `stop`."""
 
     def __init__(
-        self, store: TenantStore, delivery: Delivery, clock: Clock, personal: PersonalData, owner: str
+        self,
+        store: TenantStore,
+        delivery: Delivery,
+        clock: Clock,
+        personal: PersonalData,
+        owner: str,
+        lease_seconds: float,
     ) -> None:
         """`owner` names this process in leases."""
+        self._lease_seconds = lease_seconds
         self._store = store
         self._delivery = delivery
         self._clock = clock
@@ -159,12 +166,14 @@ class Replays:
             del self._rebuilders[gone]
         for record in records:
             name = f"replay:{record.id}"
-            if self._stopped.is_set() or not await self._store.lease(name, self._owner, LEASE_SECONDS):
+            if self._stopped.is_set() or not await self._store.lease(name, self._owner, self._lease_seconds):
                 continue
             try:
                 moved |= await self._part(record)
             except Conflict:
                 self._rebuilders.pop(record.id, None)  # it was ended, or the delivery was at the same rows
+                moved = True
+                await asyncio.sleep(CONFLICT_SECONDS)
             except StoreUnavailable:
                 raise
             except (BrokerError, LookupError, TypeError, ValueError):

@@ -1,7 +1,7 @@
 """Personal data is deleted when it is older than its virtual sensor's retention: every hour, for good.
 
 History, superseded rows too, and that of its devices; raw uplinks; notifications that wait or were given up on; closed
-alarms and the history of their entities. A current value that is as old goes by a command of its own, so that subscribers are told.
+alarms and the history of their entities. With it go the bytes of uplinks that their tenant does not keep any longer. A current value that is as old goes by a command of its own, so that subscribers are told.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from broker.errors import BrokerError
 from broker.ngsild.model import Iri
 from broker.pipeline.expiry import Executor
 from broker.pipeline.personal import Kept, PersonalData
+from broker.pipeline.raw_uplinks import RawUplinks
 from broker.stores.base import TenantStore
 
 log = structlog.get_logger(__name__)
@@ -48,14 +49,24 @@ class Deleted:
     alarms: int = 0
     values: int = 0
     """Current ones."""
+    bytes: int = 0
+    """Of uplinks that stay otherwise."""
 
 
 class Retention:
     """One tenant's. `run` until stopped."""
 
     def __init__(
-        self, store: TenantStore, writer: Executor, personal: PersonalData, clock: Clock, seconds: float = SWEEP_SECONDS
+        self,
+        store: TenantStore,
+        writer: Executor,
+        personal: PersonalData,
+        clock: Clock,
+        seconds: float = SWEEP_SECONDS,
+        raw: RawUplinks | None = None,
     ) -> None:
+        """`raw`: how long bytes are kept, of all tenants."""
+        self._raw_uplinks = raw
         self._store = store
         self._writer = writer
         self._personal = personal
@@ -84,6 +95,8 @@ class Retention:
             await self._values(kept, before, deleted)
             await self._alarms(sensor, before, deleted)
             await self._devices(sensor, before, deleted)
+        if self._raw_uplinks is not None:
+            deleted.bytes = await self._raw_uplinks.sweep()
         counts = {name: getattr(deleted, name) for name in Deleted.__dataclass_fields__}
         for name, count in counts.items():
             metrics.retention_deleted.labels(name).inc(count)

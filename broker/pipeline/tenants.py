@@ -38,6 +38,9 @@ log = structlog.get_logger(__name__)
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}", re.ASCII)
 """What a tenant may be called: it becomes a part of a file's or a database's name."""
 
+DEFAULT: Final = "-"
+"""What stands for the default tenant where it must have a name: no other can be called so."""
+
 LOOK_SECONDS: Final = 10.0
 """How often it is looked for tenants that another process created, which may be owed notifications."""
 
@@ -133,7 +136,27 @@ class Tenants:
 
     async def recorded(self) -> list[Record]:
         """All but the default one, in order of their names; `body` has createdAt."""
-        return await self.default.store.records("tenant")
+        return [record for record in await self.default.store.records("tenant") if record.id != DEFAULT]
+
+    async def record_of(self, name: str) -> Record | None:
+        """What is said of a tenant ('' for the default one); None when nothing is, or it is not there."""
+        return await self.default.store.record("tenant", name or DEFAULT)
+
+    async def keep_raw(self, name: str, keep_days: str | int | None) -> None:
+        """Say how long a tenant's raw uplinks are kept; None: as the settings have it. Raises NonexistentTenant."""
+        record = await self.record_of(name)
+        if record is None and name:
+            raise NonexistentTenant(f"There is no tenant '{name[:100]}'.")
+        body = dict(record.body) if record is not None else {}
+        body.pop("rawUplinks", None)
+        if keep_days is not None:
+            body["rawUplinks"] = {"keepDays": keep_days}
+        await self.default.writer.execute(PutRecord("tenant", name or DEFAULT, body))
+        log.info("tenant.keeps_raw", tenant=name, keep_days=keep_days)
+
+    async def stores(self) -> list[tuple[str, TenantStore]]:
+        """(name, store) of all that are open here, the default one ('') first."""
+        return [(name, tenant.store) for name, tenant in self._open.items()]
 
     async def close(self, drain_seconds: float, delivery_seconds: float) -> None:
         """Stop in order: the writers end what they admitted, then what is on its way to endpoints ends."""

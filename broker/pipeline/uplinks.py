@@ -21,6 +21,7 @@ from broker.pipeline.apply_uplink import UNHEARD, ApplyUplink, Decoded, Stale
 from broker.pipeline.decoding import Decoders
 from broker.pipeline.intake import Receipt, Uplink
 from broker.pipeline.keep_message import KeepMessage
+from broker.pipeline.raw_uplinks import RawUplinks
 from broker.pipeline.writer import Writer
 from broker.stores.base import TenantStore, UplinkRow
 from broker.stores.cache import RecordCache
@@ -36,7 +37,17 @@ DECODE_TRIES = 5
 class Uplinks:
     """The `Intake` that adapters are given."""
 
-    def __init__(self, store: TenantStore, writer: Writer, clock: Clock, limits: Limits, decoders: Decoders) -> None:
+    def __init__(
+        self,
+        store: TenantStore,
+        writer: Writer,
+        clock: Clock,
+        limits: Limits,
+        decoders: Decoders,
+        raw: RawUplinks | None = None,
+    ) -> None:
+        """`raw`: how long bytes are kept; None for ever."""
+        self._raw = raw
         self._store = store
         self._writer = writer
         self._registry = RecordCache(store)
@@ -67,7 +78,7 @@ class Uplinks:
         request = TRACE.get()
         TRACE.set(uplink_id)
         for _ in range(DECODE_TRIES):
-            decoded = await self._decode(uplink)
+            decoded = await self.decode(uplink)
             command = ApplyUplink(
                 uplink,
                 uplink_id,
@@ -76,15 +87,21 @@ class Uplinks:
                 was=kept.status if kept is not None else None,
                 heard=kept is not None and UNHEARD not in kept.meta,
                 since=since,
+                keep_bytes=self._raw is None or self._raw.keeps_new,
             )
             receipt = await self._writer.execute(command, wait=wait)
             if not isinstance(receipt, Stale):
                 self._tell(uplink, receipt, decoded, request)
                 return receipt
-            self._registry.in_step(await self._store.epochs())
+            await self.in_step()
         raise Overloaded("The device's model is being changed; send the uplink again.")
 
-    async def _decode(self, uplink: Uplink) -> Decoded:
+    async def in_step(self) -> None:
+        """Look again at devices and models that have changed."""
+        self._registry.in_step(await self._store.epochs())
+
+    async def decode(self, uplink: Uplink) -> Decoded:
+        """What it says by its device's model, as it was at the last `in_step`. Raises Overloaded."""
         device = await self._registry.get("device", uplink.device_id)
         if device is None:
             return Decoded()

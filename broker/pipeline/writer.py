@@ -410,11 +410,14 @@ class Writer:
         changes.superseded += effects.superseded
         changes.uplinks += effects.uplinks
         changes.uplink_updates += effects.uplink_updates
-        changes.feed += self._recording.rows(effects.changes, stamp)
+        if not effects.silent:
+            changes.feed += self._recording.rows(effects.changes, stamp)
         personal = NOTHING
         if self._personal is not None:
             self._personal.follow(effects.records)
             personal = self._personal.known
+        if effects.silent:
+            return
         serial = 0
         for change in effects.changes:
             granted = personal.entity(change.entity_id)

@@ -39,6 +39,8 @@ RecordKind = Literal[
     "device_command",
     "place",
     "evolution",
+    "reprocessing",
+    "reprocessing_part",
     "steering",
     "replay",
     "stream_use",
@@ -59,12 +61,17 @@ UNCOUNTED_KINDS: frozenset[RecordKind] = frozenset(
         "sensor_health",
         "device_command",
         "evolution",
+        "reprocessing",
+        "reprocessing_part",
         "replay",
         "oscore_state",
         "tick",
     }
 )
 """Kinds without an epoch: written with every uplink or delivery, or just to count; never cached by epoch."""
+
+BYTES_DROPPED: Final = "bytesDropped"
+"""In a kept uplink's meta: its bytes are not kept any more. The whole message is still known by its frame key."""
 
 FOLLOWED_KINDS: frozenset[RecordKind] = frozenset({"subscription"})
 """Kinds of which `TenantStore.moved` tells what changed: memory holds all of them."""
@@ -137,6 +144,8 @@ class Needs:
     frames: set[str] = field(default_factory=set)
     """Frame keys of uplinks, to learn which were applied before."""
     latest: set[Latest] = field(default_factory=set)
+    brought: set[str] = field(default_factory=set)
+    """Ids of uplinks, to see the history rows that they brought and that hold."""
 
     def add(self, other: Needs) -> None:
         """Take over what `other` needs."""
@@ -145,6 +154,7 @@ class Needs:
         self.found |= other.found
         self.frames |= other.frames
         self.latest |= other.latest
+        self.brought |= other.brought
 
     def minus(self, other: Needs) -> Needs:
         """What is needed here and not there."""
@@ -154,10 +164,11 @@ class Needs:
             self.found - other.found,
             self.frames - other.frames,
             self.latest - other.latest,
+            self.brought - other.brought,
         )
 
     def __bool__(self) -> bool:
-        return bool(self.entities or self.records or self.found or self.frames or self.latest)
+        return bool(self.entities or self.records or self.found or self.frames or self.latest or self.brought)
 
 
 @dataclass(slots=True)
@@ -170,6 +181,8 @@ class Snapshot:
     frames: set[str] = field(default_factory=set)
     """Those of the frame keys asked for that were applied before."""
     latest: dict[Latest, HistoryRow] = field(default_factory=dict)
+    brought: dict[str, tuple[HistoryRow, ...]] = field(default_factory=dict)
+    """Uplink id -> its rows that hold, in no order."""
     epochs: dict[RecordKind, int] = field(default_factory=dict)
     """All epochs, as of this read. A kind never written has none (count it as 0)."""
 
@@ -185,6 +198,7 @@ class Snapshot:
         self.found |= other.found
         self.frames |= other.frames
         self.latest |= other.latest
+        self.brought |= other.brought
         self.epochs = other.epochs
 
 
@@ -226,6 +240,8 @@ class HistoryRow(Struct, frozen=True):
     """How a device's value was made, JSON: the device model and virtual sensor with their versions, the raw value, …"""
     superseded: int | None = None
     """The version of the change since which the row does not hold any more. Not written with the row."""
+    superseded_by: str | None = None
+    """The reprocessing that said so, if it was one. Not written with the row."""
 
 
 def plausible(row: HistoryRow) -> bool:
@@ -246,6 +262,10 @@ class Superseded(Struct, frozen=True):
     uplink_id: str | None = None
     since: Micros | None = None
     until: Micros | None = None
+    attribute: Iri | None = None
+    """Only rows of this one; None: of all."""
+    by: str | None = None
+    """Id of the reprocessing that says so."""
 
 
 class OutboxRow(Struct, frozen=True):
@@ -597,6 +617,14 @@ class TenantStore(Protocol):
     async def forget_uplinks(self, device_id: str, since: Micros, before: Micros, limit: int) -> int:
         """Delete for good at most `limit` raw uplinks of a device, received with since <= time < before: how many. Their
         frames are not known any more.
+        """
+        ...
+
+    async def drop_bytes(self, after: str, before: Micros, limit: int) -> tuple[int, str]:
+        """Drop for good the bytes of applied uplinks that came in before a time, and note it in their meta (`BYTES_DROPPED`).
+
+        `limit` uplinks behind the id `after` are looked at. Gives how many were dropped, and the id of the last one that was
+        looked at: '' when none was left.
         """
         ...
 

@@ -41,6 +41,8 @@ class Effects(Generic[ResultT]):
     records: list[RecordWrite] = field(default_factory=list)
     uplinks: list[UplinkRow] = field(default_factory=list)
     uplink_updates: list[UplinkUpdate] = field(default_factory=list)
+    silent: bool = False
+    """No subscriber is told of the changes."""
 
 
 class View:
@@ -120,6 +122,10 @@ class View:
     def latest(self, wanted: Latest) -> HistoryRow | None:
         """The history row asked for, as the store has it: for commands that have their group to themselves."""
         return self._snapshot.latest.get(wanted)
+
+    def brought(self, uplink_id: str) -> tuple[HistoryRow, ...]:
+        """The rows that an uplink brought and that hold, as the store has them."""
+        return self._snapshot.brought.get(uplink_id, ())
 
     # --- what the writer does with effects ---
 

@@ -6,12 +6,13 @@ A notification costs a share of one commit. What is not yet written when the pro
 from __future__ import annotations
 
 import asyncio
+import random
 
 import structlog
 
 from broker.clock import Clock
 from broker.errors import StoreUnavailable
-from broker.stores.base import ChangeSet, RecordWrite, TenantStore
+from broker.stores.base import ChangeSet, Conflict, RecordWrite, TenantStore
 from broker.subscriptions.state import DeliveryState
 
 log = structlog.get_logger(__name__)
@@ -20,6 +21,8 @@ INTERVAL_SECONDS = 0.1
 SETTLE_ROWS = 500
 """So many rows are written down without waiting for the interval."""
 RETRY_SECONDS = 1.0
+CONFLICT_TRIES = 20
+"""How often a commit is tried that meets another one: a replay, an operator's discard."""
 
 
 class Settler:
@@ -122,9 +125,9 @@ class Settler:
                 ],
             )
             try:
-                await self._store.commit(changes)
+                await self._commit(changes)
                 if dropped:
-                    await self._store.commit(ChangeSet(delivered=dropped))
+                    await self._commit(ChangeSet(delivered=dropped))
             except BaseException:
                 # Whether it was written cannot be told; writing it again does no harm.
                 self._delivered = delivered + self._delivered
@@ -137,6 +140,17 @@ class Settler:
                 raise
             finally:
                 self._committing, self._writing = {}, {}
+
+    async def _commit(self, changes: ChangeSet) -> None:
+        """Commit; again where others write to the same outbox just then. Nothing here depends on what was there before."""
+        for attempt in range(CONFLICT_TRIES):
+            try:
+                await self._store.commit(changes)
+            except Conflict:
+                await asyncio.sleep(random.uniform(0, min(0.005 * 2**attempt, 0.25)))  # noqa: S311 - jitter, no secret
+            else:
+                return
+        raise StoreUnavailable("Others write to the same outbox all the time.")
 
     def _noticed(self) -> None:
         self._something.set()

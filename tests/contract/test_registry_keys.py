@@ -43,6 +43,9 @@ async def test_devices_of_before_are_found_by_model_and_virtual_sensors_by_type(
 def back_to_version_3(url: str) -> None:
     if url.startswith("sqlite"):
         connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+        connection.execute("DROP TABLE feed")
+        connection.execute("DROP INDEX history_uplink")
+        connection.execute("ALTER TABLE history DROP COLUMN superseded_by")
         connection.execute("PRAGMA user_version = 3")
         connection.commit()
         connection.close()

@@ -235,6 +235,6 @@ TARGETS: Final = [
         3,
     ),
     Target("renamed columns", edited_text(["OBJEKT_ID:id,NAMN:name,YTA:a:number:MTK"], [":", ",", " "]), parse_rename, BAD),
-    Target("checkouts of the device repository", checkouts, read_checkout, (UnreadableFile, CodecError)),
+    Target("checkouts of the device repository", checkouts, read_checkout, (UnreadableFile, CodecError), seconds=3.0),
     Target("guessed quantities", st.lists(values, max_size=3), partial(guess), ()),
 ]  # fmt: skip

@@ -37,6 +37,8 @@ class Target:
     """What it may raise."""
     weight: int = 1
     """How many more inputs it gets than others."""
+    seconds: float = SLOW_SECONDS
+    """What takes longer is reported."""
 
 
 @dataclass(slots=True)
@@ -67,7 +69,7 @@ def attempt(target: Target, given: Any, tally: Tally) -> None:
                 assert len(said) <= LONGEST_REASON, f"a reason of {len(said)} characters: {said[:200]}…"
                 said.encode()  # it is stored and answered as UTF-8
         took = time.thread_time() - began
-        assert took < SLOW_SECONDS, f"it took {took:.1f} s of processor time"
+        assert took < target.seconds, f"it took {took:.1f} s of processor time"
     except (Exception, Hung) as error:
         place = _place(error)
         tally.times[place] += 1

@@ -21,6 +21,7 @@ from adapters.coap.tcp import PIPELINED
 from broker.clock import Clock
 from broker.config import Coap, Limits
 from tests.integration.test_coap_intake import free_udp_port
+from tests.integration.test_coap_security import recorded
 from tests.support.dtls import DtlsDevice, HandshakeFailed, client_hello, cookie_of
 from tests.support.intake import RecordingIntake
 from tests.support.keyring import KEY, Keyring
@@ -151,6 +152,19 @@ async def test_a_device_that_begins_anew_from_where_it_was_is_heard_and_nobody_e
         assert server.dtls.state == {"handshaking": 0, "open": 1, "library": 1}
         session.close()
         await until(lambda: server.dtls.state == {"handshaking": 0, "open": 0, "library": 0})
+
+
+async def test_a_handshake_takes_six_datagrams_as_the_page_says() -> None:
+    async with serving(RecordingIntake(), dtls=True) as server:
+        assert server.dtls is not None
+        async with recorded(server.dtls.port) as (port, sent, answered):
+            device = await asyncio.to_thread(DtlsDevice, port, "meter-1.psk", KEY)
+            assert (len(sent), len(answered)) == (3, 3)
+            assert sum(map(len, sent + answered)) == pytest.approx(620, abs=30)
+            message = SECURE_POST % b"\x12\x34"
+            await asyncio.to_thread(device.ask, message)
+            assert len(sent[3]) - len(message) == 29
+            await asyncio.to_thread(device.close)
 
 
 async def test_who_has_not_the_key_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

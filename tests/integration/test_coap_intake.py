@@ -18,6 +18,7 @@ from broker.clock import SECOND, Clock
 from broker.config import Coap, Limits
 from broker.errors import Overloaded
 from tests.support.intake import RecordingIntake
+from tests.support.ports import free_port
 
 LIMITS = Limits(uplink_bytes=8192)
 NOW = 1_780_000_000 * SECOND
@@ -26,9 +27,7 @@ PACK = b'[{"bn":"urn:dev:imei:350457790000001:","bt":1779999900,"n":"volume","u"
 
 
 def free_udp_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port(socket.SOCK_DGRAM)
 
 
 def client() -> str:

@@ -128,9 +128,12 @@ async def ids_of(api: Api) -> dict[str, list[str]]:
     commands = await api.ask(
         "POST", "/api/v1/virtual-sensors/home-1/commands", {"command": "reboot"}, status=201, Authorization=GRANTED
     )
+    asked = {"device": DEVICE, "from": "2020-01-01T00:00:00Z", "dryRun": False}
+    reprocessing = await api.ask("POST", "/api/v1/reprocessings", asked, status=201, Authorization=GRANTED)
     keys = f"/api/v1/devices/{DEVICE}/keys"
     key = (await api.ask("POST", keys, {"scheme": "oscore"}, status=201, Authorization=GRANTED)).json()
     return {
+        "reprocessing": [reprocessing.json()["id"]],
         "entity": [HOME, f"urn:ngsi-ld:Device:{DEVICE}", f"urn:ngsi-ld:Alert:{alarms[0]}"],
         "attribute": ["temperature", "description", TEMPERATURE],
         "subscription": [f"urn:sub:{GRANTED[7:]}:{KIND}"],
@@ -318,6 +321,8 @@ TELLING = {
     "/api/v1/lineage",
     "/api/v1/alarms",
     "/api/v1/alarms/{alarm}",
+    "/api/v1/reprocessings",
+    "/api/v1/reprocessings/{reprocessing}",
 }
 
 
@@ -352,6 +357,13 @@ def bodies(ids: dict[str, list[str]]) -> dict[str, list[Any]]:
         "NewSigning": [{"secret": "known to a thief"}],
         "SubscriptionFragment": [{"notification": {"endpoint": {"uri": "http://thief.example/"}}}],
         "Device": [{"id": DEVICE, "model": "elsys-ers"}],
+        "Reprocess": [
+            {**of, "from": "2020-01-01T00:00:00Z", "dryRun": dry, "notify": True}
+            for of in ({"device": DEVICE}, {"virtualSensor": "home-1"}, {"model": "elsys-ers"})
+            for dry in (True, False)
+        ],
+        "Cancelling": [{"by": "somebody"}],
+        "TenantPatch": [{"rawUplinks": {"keepDays": "forever"}}],
         "NewDevice": [{"model": "elsys-ers", "name": "mine"}],
         "DevicePatch": [{"name": "mine"}],
         "CreatedVirtualSensor": [{"id": "home-1", **sensor}, {"id": "thief", **sensor}, {"id": "thief", **beside}],

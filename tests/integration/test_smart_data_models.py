@@ -247,6 +247,12 @@ async def test_the_check_lists_what_deviates_and_says_so_in_its_exit_code(broker
         {name: value for name, value in one.items() if name != "model"} for one in report["types"]
     ]
     assert report["passedOver"] == {"Greenhouse1: there is no published model of that name": 1}
+    _, told = await broker.ask("GET", "/api/v1/model-check?limit=3")
+    assert (told["found"], len(told["deviations"])) == (report["found"], 3)
+    assert {**told, "deviations": []} == {**report, "deviations": []}
+    _, told = await broker.ask("GET", f"/api/v1/model-check?type=ParkingSpot&id={SPOT}1")
+    assert [one["deviating"] for one in told["types"]] == [1]
+    assert all(one["entity"] == f"{SPOT}1" for one in told["deviations"])
     one = await command(broker, "model-check", "--id", f"{SPOT}1")
     assert one.exit_code == 1
     assert one.output.splitlines()[-1] == "1 entities, 4 deviations."

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from broker.cli.main import main
 from broker.config import Delivery, StoreSettings
+from broker.subscriptions import figures as measured
 from tests.support.api import Api, running_broker
 from tests.support.broker import BrokerProcess
 from tests.support.mongo import mongo_uri, mongo_url
@@ -35,9 +36,17 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url
 
 
+async def ready(api: Api) -> None:
+    """Once it is in step with the store: until then it takes no changes."""
+    async with asyncio.timeout(30):
+        while (await api.ask("GET", "/health/ready")).status != 200:
+            await asyncio.sleep(0.05)
+
+
 @pytest.fixture
 async def api(store_url: str, tmp_path: Path) -> AsyncIterator[Api]:
     async with running_broker(tmp_path, store=StoreSettings(url=store_url), delivery=FAST) as api:
+        await ready(api)
         yield api
 
 
@@ -237,6 +246,7 @@ async def test_a_deleted_subscription_takes_its_pause_along(api: Api, app: Recei
 
 async def test_the_command_line_shows_and_steers(store_url: str, tmp_path: Path, app: Receiver) -> None:
     async with running_broker(tmp_path, store=StoreSettings(url=store_url), delivery=FAST) as api:
+        await ready(api)
         await subscribe(api, app.url())
         runner = CliRunner(env={"KNUTPUNKT_URL": api.url})
 
@@ -300,24 +310,24 @@ async def test_one_process_steers_what_the_other_delivers(
 
 async def test_a_replay_goes_on_after_a_kill_and_owes_nothing_twice(store_url: str, tmp_path: Path) -> None:
     async with receiving() as app:
-        broker = BrokerProcess(store_url, tmp_path)
-        await broker.start()
+        process = BrokerProcess(store_url, tmp_path, {"KNUTPUNKT_DELIVERY_LEASE_SECONDS": "2"})
+        await process.start()
         try:
-            since, number = now(), 3000 if store_url.startswith("sqlite") else 1000  # the stand-in is slow
-            for start in range(0, number, 500):
-                await _count(broker, *range(start, start + 500), entities=500)
-            await _subscribe(broker, app)
-            await broker.ask("POST", FIGURES.replace("delivery", f"replay?from={since}"))
+            since, number = now(), 3000 if store_url.startswith("sqlite") else 700  # the stand-in is slow
+            for start in range(0, number, 350):
+                await _count(process, *range(start, min(start + 350, number)), entities=350)
+            await _subscribe(process, app)
+            await process.ask("POST", FIGURES.replace("delivery", f"replay?from={since}"))
             await app.wait_for(100)
-            await broker.kill()
-            await broker.start()
+            await process.kill()
+            await process.start()
             async with asyncio.timeout(60):
-                while (await broker.ask("GET", FIGURES))[1]["replay"]["state"] != "done":
+                while (await process.ask("GET", FIGURES))[1]["replay"]["state"] != "done":
                     await asyncio.sleep(0.1)
-                while (await broker.ask("GET", FIGURES))[1]["backlog"]:
+                while (await process.ask("GET", FIGURES))[1]["backlog"]:
                     await asyncio.sleep(0.1)
         finally:
-            await broker.kill()
+            await process.kill()
         first: dict[str, int] = {}
         for one in app.accepted:
             first.setdefault(one.body["id"], one.data[0]["count"])
@@ -338,3 +348,23 @@ async def _count(broker: BrokerProcess, *values: int, entities: int = 1) -> None
         for value in values
     ]
     await broker.ask("POST", "/ngsi-ld/v1/entityOperations/upsert", document)
+
+
+async def test_metrics_say_it_for_alerts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measured, "MEASURE_SECONDS", 0.05)
+    async with running_broker(tmp_path, delivery=FAST) as api, receiving() as app:
+        await subscribe(api, app.url())
+        await api.ask("POST", FIGURES.replace("delivery", "pause"), {"by": "Åsa"}, status=200)
+        await count(api, 1, 2)
+        await api.ask("POST", FIGURES.replace("delivery", "discard"), status=200)
+        await count(api, 3)
+        wanted = {"backlog": "1.0", "dead_letters": "2.0", "paused": "1.0", "replays": "0.0"}
+        lines = [f'knutpunkt_delivery_{name}{{tenant="default"}} {value}' for name, value in wanted.items()]
+        async with asyncio.timeout(20):
+            while True:
+                shown = (await api.ask("GET", "/metrics", status=200)).body.decode()
+                if all(line in shown for line in lines):
+                    break
+                await asyncio.sleep(0.05)
+        lag = float(shown.partition('knutpunkt_delivery_lag_seconds{tenant="default"} ')[2].split("\n")[0])
+        assert 0 < lag < 60

@@ -34,9 +34,17 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return url
 
 
+async def ready(api: Api) -> None:
+    """Once it is in step with the store: until then it takes no changes."""
+    async with asyncio.timeout(30):
+        while (await api.ask("GET", "/health/ready")).status != 200:
+            await asyncio.sleep(0.05)
+
+
 @pytest.fixture
 async def api(store_url: str, tmp_path: Path) -> AsyncIterator[Api]:
     async with running_broker(tmp_path, store=StoreSettings(url=store_url)) as api:
+        await ready(api)
         yield api
 
 
@@ -179,6 +187,7 @@ async def test_a_slow_reader_is_told_all_of_it_and_costs_no_memory(
         following(api.url, SIMPLE) as slow,
         following(api.url, SIMPLE) as quick,
     ):
+        await ready(api)
         assert (await slow.event()).kind == (await quick.event()).kind == "ready"
         for value in range(120):  # 24 MB: more than what lies between the two
             await count(api, value, **large)
@@ -201,6 +210,7 @@ async def test_what_cannot_be_gone_on_from_is_said_and_the_stream_is_live(api: A
 async def test_what_is_too_old_is_gone(store_url: str, tmp_path: Path) -> None:
     streams = Streams(resume_hours=1 / 3600)
     async with running_broker(tmp_path, store=StoreSettings(url=store_url), streams=streams) as api:
+        await ready(api)
         async with following(api.url, SIMPLE) as stream:
             last = (await stream.event()).id
         await count(api, 1)
@@ -266,6 +276,7 @@ async def test_a_stream_asks_for_a_token_or_a_ticket_which_lets_in_once(store_ur
     http = Http(port=0, token="secret")
     token = {"Authorization": "Bearer secret"}
     async with running_broker(tmp_path, http=http, store=StoreSettings(url=store_url)) as api:
+        await ready(api)
         await api.ask("GET", "/api/v1/stream", status=401)
         await api.ask("POST", "/api/v1/stream/tickets", status=401)
         async with following(api.url, "", **token) as stream:

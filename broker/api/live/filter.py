@@ -13,7 +13,7 @@ from broker.jsonio import dumps
 from broker.jsonld.context import Context
 from broker.ngsild.model import Iri
 from broker.ngsild.render import Form, render_entity
-from broker.pipeline.feed import FeedEvent
+from broker.pipeline.feed_event import FeedEvent
 from broker.query.builder import entity_query
 from broker.query.match import compile_query
 

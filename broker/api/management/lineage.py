@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 from aiohttp import web
 
 from broker.api.management.common import answer, moment, shown_times
-from broker.api.management.shapes import BINDING_TIMES, shown_swap, shown_uplink
+from broker.api.management.reprocessings import shown
+from broker.api.management.shapes import BINDING_TIMES, raw_of, shown_swap, shown_uplink
 from broker.api.parameters import parameters
 from broker.api.route import Route
 from broker.api.services import Services
@@ -18,6 +18,7 @@ from broker.devices.revisions import revision_id
 from broker.errors import BadRequestData, ResourceNotFound
 from broker.ngsild.model import Iri
 from broker.ngsild.render import render_instance
+from broker.pipeline.reprocess.model import as_reprocessing
 from broker.stores.base import ENTITY_DELETED, HISTORY_ONLY, HistoryRow, RecordKind
 
 LINEAGE = frozenset(("entity", "attribute", "at", "datasetId"))
@@ -55,6 +56,7 @@ def routes(services: Services) -> list[Route]:
                 "from": "device" if row.uplink_id is not None else "client",
                 "made": made(row),
                 **await origin(row),
+                "reprocessing": await reprocessing((row.lineage or {}).get("reprocessing")),
                 "earlier": await earlier(row),
                 "told": [
                     {
@@ -87,13 +89,18 @@ def routes(services: Services) -> list[Route]:
         swap = await swap_of(row.binding_id, sensor) if sensor is not None else None
         none = (None, 0)
         return {
-            "uplink": {**shown_uplink(uplink), "raw": base64.b64encode(uplink.raw).decode()} if uplink else None,
+            "uplink": {**shown_uplink(uplink), "raw": raw_of(uplink)} if uplink else None,
             "device": device.body if device is not None else None,
             "deviceModel": await as_it_was("device_model", *lineage.get("model", none)),
             "virtualSensor": await as_it_was("virtual_sensor", *lineage.get("sensor", none)),
             "binding": shown_times(binding.body, BINDING_TIMES) if binding is not None else None,
             "swap": swap,
         }
+
+    async def reprocessing(job_id: str | None) -> dict[str, Any] | None:
+        """What brought the value instead of another."""
+        record = await store.record("reprocessing", job_id) if job_id is not None else None
+        return shown(job := as_reprocessing(record), job.counts) if record is not None else None
 
     async def as_it_was(kind: RecordKind, thing: str | None, version: int) -> dict[str, Any] | None:
         """A registry thing at the version that made the value."""
@@ -126,6 +133,7 @@ def routes(services: Services) -> list[Route]:
                 "device": one.device_id,
                 "binding": one.binding_id,
                 "uplink": one.uplink_id,
+                "reprocessing": one.superseded_by,
             }
             for one in gone[-MOST_EARLIER:]
         ]
@@ -137,4 +145,4 @@ def made(row: HistoryRow) -> dict[str, Any] | None:
     """How the value was made of what the device sent; None for a client's."""
     if row.lineage is None or not row.lineage.keys().isdisjoint((ENTITY_DELETED, HISTORY_ONLY)):
         return None
-    return {name: value for name, value in row.lineage.items() if name not in ("model", "sensor")}
+    return {name: value for name, value in row.lineage.items() if name not in ("model", "sensor", "reprocessing")}

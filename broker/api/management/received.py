@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from typing import get_args
 
 from aiohttp import web
 
 from broker.api.management.common import answer, moment, page_limit
-from broker.api.management.shapes import shown_history, shown_uplink
+from broker.api.management.shapes import raw_of, shown_history, shown_uplink
 from broker.api.parameters import parameters
 from broker.api.route import Route
 from broker.api.services import Services
@@ -45,7 +44,7 @@ def routes(services: Services) -> list[Route]:
         row = await store.uplink(request.match_info["uplink"])
         if row is None:
             raise ResourceNotFound(f"There is no uplink '{request.match_info['uplink'][:80]}'.")
-        return answer({**shown_uplink(row), "raw": base64.b64encode(row.raw).decode()})
+        return answer({**shown_uplink(row), "raw": raw_of(row)})
 
     async def history(request: web.Request) -> web.Response:
         """Read the history. What an entity's attributes were, and which device measured it."""

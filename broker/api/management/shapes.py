@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 from broker.api.management.common import shown_times
@@ -11,7 +12,7 @@ from broker.devices.registry import to_body
 from broker.devices.swaps import Swapped
 from broker.jsonld.context import Context
 from broker.pipeline.claims import Claimed, Replayed
-from broker.stores.base import HistoryRow, Record, UplinkRow
+from broker.stores.base import BYTES_DROPPED, HistoryRow, Record, UplinkRow
 
 BINDING_TIMES = ("validFrom", "validTo")
 
@@ -76,6 +77,11 @@ def shown_uplink(row: UplinkRow) -> dict[str, Any]:
         "bytes": len(row.raw),
         "meta": shown_times(row.meta, ("observedAt",)),
     }
+
+
+def raw_of(row: UplinkRow) -> str | None:
+    """A raw uplink's bytes as base64; None where they are not kept any more."""
+    return None if BYTES_DROPPED in row.meta else base64.b64encode(row.raw).decode()
 
 
 def shown_history(row: HistoryRow, name: str) -> dict[str, Any]:

@@ -44,6 +44,7 @@ _GROUPS: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
         ),
     ),
     ("Receivers", "Tell people of alarms and thresholds: e-mail, Teams, webhooks.", ("/api/v1/receivers",)),
+    ("Smart Data Models", "Do the entities keep to the published models?", ("/api/v1/model-check",)),
     ("Uplinks and history", "What came in, what waits, what was observed.", ("/api/v1/",)),
     ("Tenants", "Who shares this broker.", ("/api/v1/tenants",)),
     ("Operations", "Health, metrics, and this description.", ("/",)),

@@ -25,6 +25,7 @@ from broker.stores.mongo.documents import (
     outbox_document,
     record_document,
     record_id,
+    superseded_fields,
     superseded_filter,
     uplink_document,
 )
@@ -51,7 +52,7 @@ class Plan:
             self._add_uplink_update(update)
         self._history = [history_document(row) for row in changes.history]
         self._superseded: Operations = [
-            UpdateMany(superseded_filter(mark), {"$set": {"superseded": mark.version}}) for mark in changes.superseded
+            UpdateMany(superseded_filter(mark), {"$set": superseded_fields(mark)}) for mark in changes.superseded
         ]
         self._feed = [feed_document(row) for row in changes.feed]
         self._outbox = [outbox_document(row) for row in changes.outbox]

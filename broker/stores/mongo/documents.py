@@ -71,7 +71,13 @@ def history_from(document: Document) -> HistoryRow:
         binding_id=document.get("binding"),
         lineage=loads(document["lineage"]) if "lineage" in document else None,
         superseded=int(document["superseded"]) if "superseded" in document else None,
+        superseded_by=document.get("supersededBy"),
     )
+
+
+def superseded_fields(mark: Superseded) -> Document:
+    """What is noted in rows that do not hold any more."""
+    return {"superseded": mark.version} | ({"supersededBy": mark.by} if mark.by is not None else {})
 
 
 def superseded_filter(mark: Superseded) -> Document:
@@ -81,6 +87,8 @@ def superseded_filter(mark: Superseded) -> Document:
         where["binding"] = mark.binding_id
     if mark.uplink_id is not None:
         where["uplink"] = mark.uplink_id
+    if mark.attribute is not None:
+        where["attribute"] = mark.attribute
     period = {operator: at for operator, at in (("$gte", mark.since), ("$lt", mark.until)) if at is not None}
     return where | {"observed": period} if period else where
 

@@ -189,12 +189,18 @@ async def _add_feed(database: AsyncDatabase[Document]) -> None:
     await database["history"].create_indexes([IndexModel([("version", 1), ("_id", 1)], name="version")])
 
 
+async def _index_brought(database: AsyncDatabase[Document]) -> None:
+    """History rows are found by the uplink that brought them."""
+    await database["history"].create_indexes([IndexModel([("uplink", 1)], name="uplink", sparse=True)])
+
+
 MIGRATIONS: Final[Mapping[int, Migration]] = {
     1: _create_collections,
     2: _add_moments,
     3: _remember_told,
     4: _add_registry_keys,
     5: _add_feed,
+    6: _index_brought,
 }
 """By the version that each leads to."""
 

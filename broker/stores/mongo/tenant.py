@@ -7,17 +7,19 @@ from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
-from pymongo import AsyncMongoClient, ReadPreference
+from pymongo import AsyncMongoClient, ReadPreference, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from broker.clock import Clock, Micros
+from broker.clock import Clock, Micros, id_floor
+from broker.jsonio import dumps, loads
 from broker.ngsild.model import Entity, Iri
 from broker.query.ast import EntityQuery
 from broker.stores.base import (
+    BYTES_DROPPED,
     AttributeInfo,
     Backlog,
     ChangeSet,
@@ -101,6 +103,8 @@ class MongoTenant:
                         group.create_task(self._load_found(kind, keys, snapshot))
                     if needs.frames:
                         group.create_task(self._load_frames(needs.frames, snapshot))
+                    if needs.brought:
+                        group.create_task(self._load_brought(needs.brought, snapshot))
                     for wanted in needs.latest:
                         group.create_task(self._load_latest(wanted, snapshot))
             except BaseExceptionGroup as failed:
@@ -187,6 +191,13 @@ class MongoTenant:
             if plausible(row := history_from(document)):
                 snapshot.latest[wanted] = row
                 return
+
+    async def _load_brought(self, uplinks: set[str], snapshot: Snapshot) -> None:
+        found: dict[str, list[HistoryRow]] = {uplink_id: [] for uplink_id in uplinks}
+        where: Document = {"uplink": {"$in": list(uplinks)}, "superseded": None}
+        async for document in self.database["history"].find(where):
+            found[document["uplink"]].append(history_from(document))
+        snapshot.brought |= {uplink_id: tuple(rows) for uplink_id, rows in found.items()}
 
     # --- entities, records, history ---
 
@@ -448,6 +459,23 @@ class MongoTenant:
     async def forget_uplinks(self, device_id: str, since: Micros, before: Micros, limit: int) -> int:
         """See TenantStore."""
         return await self._forget("uplinks", {"device": device_id, "received": {"$gte": since, "$lt": before}}, limit)
+
+    async def drop_bytes(self, after: str, before: Micros, limit: int) -> tuple[int, str]:
+        """See TenantStore."""
+        where: Document = {"_id": {"$gt": after, "$lt": id_floor(before)}}
+        with translated():
+            rows = await self._uplinks.find(where).sort("_id", 1).limit(limit).to_list() if limit > 0 else []
+            changes = [
+                UpdateOne(
+                    {"_id": row["_id"], "status": "applied"},
+                    {"$set": {"raw": b"", "doc": dumps({**loads(row["doc"]), BYTES_DROPPED: True}).decode()}},
+                )
+                for row in rows
+                if row["status"] == "applied" and row["raw"]
+            ]
+            if changes:
+                await self._uplinks.bulk_write(changes, ordered=False)
+        return len(changes), rows[-1]["_id"] if rows else ""
 
     async def forget_letters(self, entity_ids: Collection[str], before: Micros) -> int:
         """See TenantStore."""

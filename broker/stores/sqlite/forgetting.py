@@ -6,9 +6,10 @@ import sqlite3
 from collections.abc import Collection
 from typing import Any
 
-from broker.clock import Micros
-from broker.jsonio import dumps
+from broker.clock import Micros, id_floor
+from broker.jsonio import dumps, loads
 from broker.ngsild.model import Iri
+from broker.stores.base import BYTES_DROPPED
 from broker.stores.sqlite.names import number_of
 
 
@@ -35,6 +36,21 @@ def uplinks(connection: sqlite3.Connection, device_id: str, since: Micros, befor
     rows = "SELECT row FROM uplink WHERE device = ? AND received_at >= ? AND received_at < ? ORDER BY id LIMIT ?"
     statement = f"DELETE FROM uplink WHERE row IN ({rows})"  # noqa: S608 - made of constants
     return connection.execute(statement, (device_id, since, before, limit)).rowcount
+
+
+def uplink_bytes(connection: sqlite3.Connection, after: str, before: Micros, limit: int) -> tuple[int, str]:
+    """The bytes of applied uplinks behind an id and before a time: (how many, the last id looked at)."""
+    found = connection.execute(
+        "SELECT id, status, length(raw), meta FROM uplink WHERE id > ? AND id < ? ORDER BY id LIMIT ?",
+        (after, id_floor(before), limit),
+    ).fetchall()
+    kept = [
+        (dumps({**loads(meta), BYTES_DROPPED: True}), uplink_id)
+        for uplink_id, status, length, meta in found
+        if status == "applied" and length
+    ]
+    connection.executemany("UPDATE uplink SET raw = x'', meta = ? WHERE id = ?", kept)
+    return len(kept), found[-1][0] if found else ""
 
 
 def letters(connection: sqlite3.Connection, entity_ids: Collection[str], before: Micros) -> int:

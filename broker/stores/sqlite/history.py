@@ -20,7 +20,7 @@ LATEST: Micros = (1 << 63) - 1
 
 _SELECT = (
     "SELECT h.observed_at, h.version, a.text, d.text, h.recorded_at, h.instance, h.uplink, v.text, b.text, h.lineage,"
-    " h.superseded FROM history h JOIN name a ON a.n = h.name LEFT JOIN name d ON d.n = h.dataset"
+    " h.superseded, h.superseded_by, e.text FROM history h JOIN name e ON e.n = h.entity JOIN name a ON a.n = h.name LEFT JOIN name d ON d.n = h.dataset"
     " LEFT JOIN name v ON v.n = h.device LEFT JOIN name b ON b.n = h.binding"
 )
 
@@ -89,19 +89,18 @@ def read_between(connection: sqlite3.Connection, since: int, until: int, limit: 
 
     Rows were appended in order of version, so no index is needed: the first one is found by halving.
     """
-    select = _SELECT.replace("SELECT ", "SELECT e.text, ", 1) + " JOIN name e ON e.n = h.entity"
     held = "h.version < ? AND h.superseded IS NULL ORDER BY h.row"
     first = _first_row(connection, since)
     rows = connection.execute(
-        f"{select} WHERE h.row >= ? AND h.version >= ? AND {held} LIMIT ?", (first, since, until, limit)
+        f"{_SELECT} WHERE h.row >= ? AND h.version >= ? AND {held} LIMIT ?", (first, since, until, limit)
     ).fetchall()
     if len(rows) == limit:
-        last = rows[-1][2]
+        last = rows[-1][1]
         whole = connection.execute(
-            f"{select} WHERE h.row >= ? AND h.version >= ? AND {held}", (_first_row(connection, last), last, last + 1)
+            f"{_SELECT} WHERE h.row >= ? AND h.version >= ? AND {held}", (_first_row(connection, last), last, last + 1)
         ).fetchall()
-        rows = [row for row in rows if row[2] != last] + whole
-    return [_row(row[0], row[1:]) for row in rows]
+        rows = [row for row in rows if row[1] != last] + whole
+    return [_row(row[12], row) for row in rows]
 
 
 def _first_row(connection: sqlite3.Connection, version: int) -> int:
@@ -135,6 +134,12 @@ def read_latest(connection: sqlite3.Connection, wanted: Latest) -> HistoryRow | 
     return next((row for found in rows if plausible(row := _row(wanted.entity_id, found))), None)
 
 
+def read_brought(connection: sqlite3.Connection, uplink_id: str) -> tuple[HistoryRow, ...]:
+    """The rows that an uplink brought and that hold."""
+    rows = connection.execute(f"{_SELECT} WHERE h.uplink = ? AND h.superseded IS NULL", (uplink_id,))
+    return tuple(_row(row[12], row) for row in rows)
+
+
 def supersede(connection: sqlite3.Connection, marks: list[Superseded]) -> None:
     """Mark rows that do not hold any more."""
     for mark in marks:
@@ -150,11 +155,12 @@ def supersede(connection: sqlite3.Connection, marks: list[Superseded]) -> None:
             where += " AND uplink = ?"
             params.append(mark.uplink_id)
         since, until = (-LATEST if mark.since is None else mark.since), (LATEST if mark.until is None else mark.until)
-        for name in _attributes(connection, entity):
+        names = _attributes(connection, entity) if mark.attribute is None else [number_of(connection, mark.attribute)]
+        for name in names:
             connection.execute(
-                "UPDATE history SET superseded = ? WHERE entity = ? AND name = ? AND observed_at >= ? AND observed_at < ?"  # noqa: S608
+                "UPDATE history SET superseded = ?, superseded_by = ? WHERE entity = ? AND name = ? AND observed_at >= ? AND observed_at < ?"  # noqa: S608
                 f" AND superseded IS NULL AND version < ?{where}",
-                (mark.version, entity, name, since, until, mark.version, *params),
+                (mark.version, mark.by, entity, name, since, until, mark.version, *params),
             )
 
 
@@ -173,6 +179,7 @@ def _row(entity_id: str, row: tuple[Any, ...]) -> HistoryRow:
         binding_id=row[8],
         lineage=None if row[9] is None else orjson.loads(row[9]),
         superseded=row[10],
+        superseded_by=row[11],
     )
 
 

@@ -50,7 +50,7 @@ class Memory:
 
     def answer(self, needs: Needs) -> tuple[Snapshot, Needs, int]:
         """What is remembered of the needs, what is not, and the number of commits so far (for `learn`)."""
-        snapshot, missing = Snapshot(), Needs(frames=needs.frames, latest=needs.latest)
+        snapshot, missing = Snapshot(), Needs(frames=needs.frames, latest=needs.latest, brought=needs.brought)
         with self._lock:
             snapshot.epochs = self.epochs
             for entity_id in needs.entities:

@@ -306,6 +306,17 @@ class SqliteTenant:
             lambda: self._writer.forget(lambda on: forgetting.uplinks(on, device_id, since, before, limit)),
         )
 
+    async def drop_bytes(self, after: str, before: Micros, limit: int) -> tuple[int, str]:
+        """Drop the bytes of applied uplinks for good."""
+        last = ""
+
+        def drop(on: sqlite3.Connection) -> int:
+            nonlocal last
+            dropped, last = forgetting.uplink_bytes(on, after, before, limit)
+            return dropped
+
+        return await self._in(self._writing, lambda: self._writer.forget(drop)), last
+
     async def forget_letters(self, entity_ids: Collection[str], before: Micros) -> int:
         """Delete notifications that wait for good."""
         return await self._in(
@@ -338,4 +349,6 @@ def _load(connection: sqlite3.Connection, needs: Needs) -> tuple[Snapshot, dict[
         row = history.read_latest(connection, wanted)
         if row is not None:
             snapshot.latest[wanted] = row
+    for uplink_id in needs.brought:
+        snapshot.brought[uplink_id] = history.read_brought(connection, uplink_id)
     return snapshot, entities

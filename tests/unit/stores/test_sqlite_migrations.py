@@ -116,6 +116,8 @@ async def test_a_filled_file_of_version_1_gets_what_version_2_answers_from(tmp_p
         "DROP TABLE feed",
         "ALTER TABLE history DROP COLUMN superseded",
         "ALTER TABLE history DROP COLUMN lineage",
+        "DROP INDEX history_uplink",
+        "ALTER TABLE history DROP COLUMN superseded_by",
         "PRAGMA user_version = 1",
     ):
         connection.execute(statement)

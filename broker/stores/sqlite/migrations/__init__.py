@@ -16,6 +16,7 @@ from broker.stores.sqlite.migrations import (
     m0003_superseded_and_lineage,
     m0004_registry_keys,
     m0005_feed,
+    m0006_brought,
 )
 
 MIGRATIONS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (
@@ -24,6 +25,7 @@ MIGRATIONS: Final[tuple[Callable[[sqlite3.Connection], None], ...]] = (
     m0003_superseded_and_lineage.migrate,
     m0004_registry_keys.migrate,
     m0005_feed.migrate,
+    m0006_brought.migrate,
 )
 
 
