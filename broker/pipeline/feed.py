@@ -253,6 +253,8 @@ class Listener:
 
     async def next(self, seconds: float) -> list[FeedEvent]:
         """What comes next, in order; none when nothing came for so long, or sooner. Raises PositionGone, StoreUnavailable."""
+        if self._feed.closed:
+            return []
         if self._number is not None and self._number >= self._feed.first:
             return await self._from_ring(self._number, seconds)
         self._number = None

@@ -93,8 +93,8 @@ class Tenants:
                 self._group = group
                 group.create_task(self.default.serve())
                 while not self._closing.is_set():
+                    self._look.clear()  # first: whoever sets it meanwhile is heard
                     await self._open_recorded()
-                    self._look.clear()
                     try:
                         async with asyncio.timeout(LOOK_SECONDS):
                             await self._look.wait()
