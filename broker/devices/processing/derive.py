@@ -170,8 +170,9 @@ def _consumed(
     before = seen.value if seen is not None and not isinstance(seen.value, (bool, str)) else None
     if consumed.per == "observation":
         return (_made(plan, known, difference(value, before)) if before is not None else None), memory
+    earlier = memory or Memory()
     windows, closed = closed_by(
-        memory.windows if memory is not None else (),
+        earlier.windows,
         known.group.at,
         value,
         before,
@@ -179,4 +180,5 @@ def _consumed(
         time_zone=consumed.time_zone,
     )
     made = Made(closed[1], closed[0], {consumed.of: value}) if closed is not None else None
-    return made, Memory(windows=windows)
+    opened = earlier.opened if windows == earlier.windows else (*earlier.opened, known.group.at)[-len(windows) :]
+    return made, Memory(windows=windows, opened=opened)

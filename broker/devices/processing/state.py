@@ -55,8 +55,15 @@ class Memory(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=Tr
 
     windows: tuple[tuple[Micros, float], ...] = ()
     """difference: when each window began and the value then, newest last."""
+    opened: tuple[Micros, ...] = ()
+    """When the value came that opened each of them, newest last; of the oldest it may not be known, or 0."""
     samples: tuple[tuple[Micros, float], ...] = ()
     """mean: the values in the window, oldest first."""
+
+    @property
+    def openings(self) -> tuple[Micros, ...]:
+        """`opened` for each of the windows; 0 where it is not known."""
+        return (0,) * (len(self.windows) - len(self.opened)) + self.opened
 
 
 class SensorState(Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
@@ -128,6 +135,14 @@ def _seen(seen: Seen, at: Micros, remaining: Remaining | None) -> Seen | None:
 
 
 def _memory(memory: Memory, at: Micros) -> Memory | None:
-    windows = tuple(window for window in memory.windows if window[0] < at)
+    # A window may have begun before, and been opened by a value that is taken away: then it closes the one before anew.
+    left = [
+        (window, opened)
+        for window, opened in zip(memory.windows, memory.openings, strict=True)
+        if window[0] < at and opened < at
+    ]
     samples = tuple(sample for sample in memory.samples if sample[0] < at)
-    return Memory(windows=windows, samples=samples) if windows or samples else None
+    if not left and not samples:
+        return None
+    windows = tuple(window for window, _ in left)
+    return Memory(windows=windows, opened=tuple(opened for _, opened in left), samples=samples)

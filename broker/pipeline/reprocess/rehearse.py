@@ -54,9 +54,12 @@ class Memories:
         for key in {*back.derived, *rehearsed.derived}:
             kept, known = back.derived.get(key, Memory()), rehearsed.derived.get(key, Memory())
             begun = known.windows[-1][0] if known.windows else self.start
-            windows = tuple(window for window in kept.windows if window[0] <= begun) or known.windows
-            if windows or known.samples:
-                derived[key] = Memory(windows=windows, samples=known.samples)
+            count = sum(window[0] <= begun for window in kept.windows)
+            source, count = (kept, count) if count else (known, len(known.windows))
+            if count or known.samples:
+                derived[key] = Memory(
+                    windows=source.windows[:count], opened=source.openings[:count], samples=known.samples
+                )
         return SensorState(meters=back.meters, seen=seen, derived=derived)
 
 

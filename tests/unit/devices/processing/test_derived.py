@@ -14,6 +14,7 @@ from broker.clock import SECOND, parse_iso
 from broker.devices.processing.container import fraction
 from broker.devices.processing.contract import Container
 from broker.devices.processing.derive import dew_point
+from broker.devices.processing.state import Remaining, rewind
 from broker.devices.processing.windows import end_of, start_of
 from broker.errors import BadRequestData
 from tests.unit.devices.processing.support import HOUR, MINUTE, T0, Fed, iri, measured, sensor
@@ -257,3 +258,28 @@ def test_one_name_for_two_outputs_must_be_made_clear() -> None:
         sensor(*twice, derived=[{"kind": "mean", "of": "temperature", "windowSeconds": 60}])
     named = ({**twice[0], "name": "inside"}, twice[1])
     sensor(*named, derived=[{"kind": "mean", "of": "inside", "windowSeconds": 60}])
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 200), st.integers(0, 500)), min_size=2, max_size=25),
+    st.data(),
+)
+def test_what_is_applied_again_after_a_rewind_consumes_the_same_in_every_hour(
+    steps: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    """Also where the rewind goes to the middle of an hour that was opened by a value which is taken away."""
+    fed = Fed(
+        sensor({"quantity": "volume", "counter": {}}, derived=[{"kind": "difference", "of": "volume", "per": "hour"}])
+    )
+    readings, at, litres = [], T0, 0
+    for minutes, used in steps:
+        at, litres = at + minutes * MINUTE, litres + used
+        readings.append(measured("volume", litres / 1000, at, "MTQ"))
+    before = [derived(fed, one, attribute="difference") for one in readings]
+    after = fed.state
+    back_to = data.draw(st.integers(1, len(readings) - 1))
+    since = data.draw(st.integers(readings[back_to - 1].observed_at + 1, readings[back_to].observed_at))
+    last = readings[back_to - 1]
+    fed.state = rewind(fed.state, since, {iri("volume"): Remaining(last.observed_at, last.value)})
+    assert [derived(fed, one, attribute="difference") for one in readings[back_to:]] == before[back_to:]
+    assert fed.state == after
