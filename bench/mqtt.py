@@ -110,7 +110,7 @@ async def _until(broker: BrokerProcess, wanted: int) -> tuple[float, int]:
             return now, count
         if now > deadline:
             raise AssertionError(f"{count} of {wanted} uplinks after {GIVE_UP_SECONDS} s")
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.25)
 
 
 async def _all_in_history(broker: BrokerProcess, each: int) -> None:
