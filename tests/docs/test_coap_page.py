@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import re
 import shutil
 import sys
@@ -14,7 +12,7 @@ import msgspec
 import pytest
 
 from broker.config import Settings
-from tests.docs.commands import ROOT, runnable, shell_blocks
+from tests.docs.commands import ROOT, run_script, runnable, shell_blocks
 from tests.integration.test_coap_intake import free_udp_port
 from tests.support.broker import BrokerProcess
 from tests.support.coap import until_served
@@ -48,16 +46,7 @@ async def test_every_command_of_the_page_does_what_it_says(tmp_path: Path) -> No
             script = script.replace(":5683", f":{port}").replace(":5684", f":{dtls_port}")
             script = script.replace(".venv/bin/aiocoap-client", f"{sys.executable} -m aiocoap.cli.client")
             script = script.replace(" .venv/bin/python", f" {sys.executable}")
-            process = await asyncio.create_subprocess_exec(
-                *("bash", "-c", script),
-                cwd=tmp_path,
-                env={**os.environ, "KNUTPUNKT_URL": broker.url, "PYTHONPATH": str(ROOT)},
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-            )
-            output = (await process.communicate())[0].decode()
-            assert process.returncode == 0, f"{block}\n{output}"
-            said.append(output)
+            said.append(await run_script(script, broker.url, tmp_path, block))
         keys, psk, senml, resource, octets, together, oscore, model = said
         assert "yes" in keys
         assert "well-1" in psk

@@ -1,13 +1,11 @@
 """The commands of docs/places.md, run as they are printed against a demo."""
 
-import asyncio
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.docs.commands import ROOT, runnable, shell_blocks
+from tests.docs.commands import run_block, shell_blocks
 from tests.support.demo import demo
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="the page uses curl: apt-get install curl")
@@ -16,18 +14,8 @@ pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="the page u
 async def test_every_command_of_the_page_does_what_it_says(tmp_path: Path) -> None:
     said = ""
     async with demo() as city:
-        environment = {**os.environ, "KNUTPUNKT_URL": city.url, "PYTHONPATH": str(ROOT)}
         for block in shell_blocks("docs/places.md"):
-            process = await asyncio.create_subprocess_exec(
-                *("bash", "-c", runnable(block, broker=city.url, receiver_port=1)),
-                cwd=tmp_path,
-                env=environment,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-            )
-            output, _ = await process.communicate()
-            assert process.returncode == 0, f"{block}\n{output.decode()}"
-            said += output.decode()
+            said += await run_block(block, city.url, tmp_path)
     for line in (
         "Sörälva kommun > Sörälva tätort",
         "│  └─ Klimat, Klassrum 214 (IndoorEnvironmentObserved)",

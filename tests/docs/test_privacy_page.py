@@ -1,13 +1,11 @@
 """The commands of docs/privacy.md, run as they are printed."""
 
-import asyncio
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.docs.commands import ROOT, runnable, shell_blocks
+from tests.docs.commands import run_block, shell_blocks
 from tests.support.broker import BrokerProcess
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="the page uses curl: apt-get install curl")
@@ -20,16 +18,7 @@ async def test_every_command_of_the_page_does_what_it_says(tmp_path: Path) -> No
     said = ""
     try:
         for block in shell_blocks("docs/privacy.md"):
-            process = await asyncio.create_subprocess_exec(
-                *("bash", "-c", runnable(block, broker=broker.url, receiver_port=1)),
-                cwd=tmp_path,
-                env={**os.environ, "KNUTPUNKT_URL": broker.url, "PYTHONPATH": str(ROOT)},
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-            )
-            output, _ = await process.communicate()
-            assert process.returncode == 0, f"{block}\n{output.decode()}"
-            said += output.decode()
+            said += await run_block(block, broker.url, tmp_path)
     finally:
         await broker.stop()
     assert '"retentionDays":30' in said and '"value":16.5' in said

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from broker.config import load_settings
-from tests.docs.commands import ROOT, runnable, shell_blocks
-from tests.support.demo import Demo, demo
+from tests.docs.commands import ROOT, run_block, runnable, shell_blocks
+from tests.support.demo import demo
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="the README uses curl: apt-get install curl")
@@ -22,13 +22,6 @@ async def _start(script: str, url: str, folder: Path) -> asyncio.subprocess.Proc
         "bash", "-c", script, cwd=folder, env=environment,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
-
-
-async def _run(block: str, city: Demo, port: int, folder: Path) -> str:
-    process = await _start(runnable(block, broker=city.url, receiver_port=port), city.url, folder)
-    output, _ = await process.communicate()
-    assert process.returncode == 0, f"{block}\n{output.decode()}"
-    return output.decode()
 
 
 async def test_every_command_of_the_readme_does_what_it_says(tmp_path: Path) -> None:
@@ -52,7 +45,7 @@ async def test_every_command_of_the_readme_does_what_it_says(tmp_path: Path) -> 
                     assert b"Listening" in await listener.stdout.readline()
                     keeping = tasks.create_task(_keep(listener.stdout, heard))
                     continue
-                said[block] = await _run(block, city, port, tmp_path)
+                said[block] = await run_block(block, city.url, tmp_path, receiver_port=port)
                 if "knutpunkt swap" in block:
                     await _next(heard, 3)
             listener.terminate()

@@ -1,7 +1,5 @@
 """The commands of docs/receivers.md and docs/notifications.md, run as they are printed; and the lines that check a signature."""
 
-import asyncio
-import os
 import re
 import shutil
 import time
@@ -11,7 +9,7 @@ from typing import Any
 import pytest
 
 from broker.outbound.signature import sign
-from tests.docs.commands import ROOT, runnable, shell_blocks
+from tests.docs.commands import ROOT, run_block, shell_blocks
 from tests.support.broker import BrokerProcess
 from tests.support.mail_server import mail_server
 
@@ -38,16 +36,7 @@ async def test_every_command_does_what_the_pages_say(tmp_path: Path) -> None:
         try:
             await broker.ask("POST", "/ngsi-ld/v1/subscriptions", SUBSCRIPTION)
             for block in [*shell_blocks("docs/receivers.md"), *shell_blocks("docs/notifications.md")]:
-                process = await asyncio.create_subprocess_exec(
-                    *("bash", "-c", runnable(block, broker=broker.url, receiver_port=1)),
-                    cwd=tmp_path,
-                    env={**os.environ, "KNUTPUNKT_URL": broker.url, "PYTHONPATH": str(ROOT)},
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.STDOUT,
-                )
-                output, _ = await process.communicate()
-                assert process.returncode == 0, f"{block}\n{output.decode()}"
-                said += output.decode()
+                said += await run_block(block, broker.url, tmp_path)
         finally:
             await broker.stop()
     assert "operations: added" in said and "Delivered: it is number 17" in said

@@ -1,14 +1,12 @@
 """docs/registry.md, run as it is printed against a broker."""
 
-import asyncio
-import os
 import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.docs.commands import ROOT, runnable, shell_blocks
+from tests.docs.commands import ROOT, run_block, shell_blocks
 from tests.support.broker import BrokerProcess
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="the page uses curl: apt-get install curl")
@@ -28,19 +26,9 @@ async def test_every_command_of_the_page_does_what_it_says(tmp_path: Path) -> No
     (tmp_path / "sensors.csv").write_text(file_of("csv"), "utf-8-sig")
     (tmp_path / "city.yaml").write_text(file_of("yaml"), "utf-8")
     (tmp_path / "schemas").symlink_to(ROOT / "schemas")
-    said = []
-    for block in shell_blocks("docs/registry.md"):
-        process = await asyncio.create_subprocess_exec(
-            *("bash", "-c", runnable(block, broker=broker.url, receiver_port=0)),
-            cwd=tmp_path,
-            env={**os.environ, "KNUTPUNKT_URL": broker.url, "PYTHONPATH": str(ROOT)},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        output, _ = await process.communicate()
-        assert process.returncode == 0, f"{block}\n{output.decode()}"
-        said.append(output.decode())
-    spreadsheet, http, files = said
+    spreadsheet, http, files = [
+        await run_block(block, broker.url, tmp_path) for block in shell_blocks("docs/registry.md")
+    ]
     assert "To import: 2 rows, 2 created" in spreadsheet
     assert "Imported: 2 rows, 2 created" in spreadsheet
     assert "Imported: 2 rows, 0 created, 0 changed, 2 left as they are" in spreadsheet

@@ -1,13 +1,11 @@
 """The commands of docs/subscriptions.md, run as they are printed, before an app that listens."""
 
-import asyncio
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.docs.commands import ROOT, runnable, shell_blocks
+from tests.docs.commands import run_block, shell_blocks
 from tests.support.broker import BrokerProcess
 from tests.support.receiver import receiving
 
@@ -22,16 +20,7 @@ async def test_every_command_of_the_page_does_what_it_says(tmp_path: Path) -> No
         async with receiving() as app:
             port = int(app.url().rsplit(":", 1)[1].split("/")[0])
             for number, block in enumerate(shell_blocks("docs/subscriptions.md")):
-                process = await asyncio.create_subprocess_exec(
-                    *("bash", "-c", runnable(block, broker=broker.url, receiver_port=port)),
-                    cwd=tmp_path,
-                    env={**os.environ, "PYTHONPATH": str(ROOT)},
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.STDOUT,
-                )
-                output, _ = await process.communicate()
-                assert process.returncode == 0, f"{block}\n{output.decode()}"
-                said += output.decode()
+                said += await run_block(block, broker.url, tmp_path, receiver_port=port)
                 if number == 1:
                     await app.wait_for(1)
             (told,) = app.accepted
